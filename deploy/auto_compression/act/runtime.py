@@ -1,0 +1,132 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Import order, environment variables and versions: each trap of the libraries
+in one place, with its reason.
+
+Call `prepare()` before the first import of paddle, ppdet or paddleslim;
+`import_paddle()` does both.
+"""
+
+import importlib.metadata
+import os
+import platform
+import sys
+import warnings
+import zlib
+from typing import Any, Dict, List
+
+from .errors import UserError
+
+PADDLE = '2.6.2'
+# PaddleSlim 2.6.0 and paddledet 2.6.0 have wheels for any Python 3; Paddle
+# 2.6.2 has them for these.
+PYTHONS = ((3, 8), (3, 12))
+
+_prepared = False
+
+
+def prepare() -> None:
+    """Make this process safe for paddle, once.
+
+    Raises:
+        UserError: paddle is missing or of another version.
+    """
+    global _prepared
+    if _prepared:
+        return
+    # libpaddle exports its own zlib. A library whose first call into zlib
+    # comes after `import paddle` lands in that copy and crashes in
+    # inflateReset2; one round trip before binds the right symbols.
+    zlib.decompress(zlib.compress(b'bind zlib'))
+    # paddledet 2.6.0 exports with the AST dy2static that Paddle 2.6 runs only
+    # when fall-back is off ("Can't call main_program when full_graph=False").
+    os.environ.setdefault('ENABLE_FALL_BACK', 'False')
+    # Paddle's oneDNN and IR passes print a line each at INFO.
+    os.environ.setdefault('GLOG_minloglevel', '2')
+    # paddle/version files were generated for protobuf 3; the pure-Python
+    # parser accepts them with any protobuf, and programs are parsed in C++.
+    os.environ.setdefault('PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION', 'python')
+    # Old API names used inside ppdet and paddleslim; nothing a user can mend.
+    for module in ('ppdet', 'paddleslim', 'paddle', 'pkg_resources', 'astor',
+                   'numpy'):
+        warnings.filterwarnings('ignore', module=r'%s(\.|$)' % module)
+    found = version('paddlepaddle') or version('paddlepaddle-gpu')
+    if found != PADDLE:
+        raise UserError(
+            'paddlepaddle %s is needed, found %s: run `make setup`, or pip '
+            'install -r requirements.txt -c constraints.txt' %
+            (PADDLE, found or 'none'))
+    _prepared = True
+
+
+def import_paddle():
+    """`import paddle`, safely. Returns the module."""
+    prepare()
+    import paddle
+    return paddle
+
+
+def version(package: str) -> str:
+    """Installed version of a distribution, '' if it is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ''
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        with open('/proc/cpuinfo') as f:
+            for line in f:
+                if line.startswith('model name'):
+                    return line.split(':', 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cpu_extensions() -> List[str]:
+    """Which vector extensions that matter to oneDNN this CPU has, among avx2,
+    avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_int8, amx_bf16."""
+    wanted = [
+        'avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8',
+        'amx_bf16'
+    ]
+    try:
+        with open('/proc/cpuinfo') as f:
+            for line in f:
+                if line.startswith('flags'):
+                    flags = set(line.split(':', 1)[1].split())
+                    return [w for w in wanted if w in flags]
+    except OSError:
+        pass
+    return []
+
+
+def environment() -> Dict[str, Any]:
+    """What figures depend on besides the model: versions and the machine."""
+    return {
+        'python': platform.python_version(),
+        'paddle': version('paddlepaddle') or version('paddlepaddle-gpu'),
+        'paddleslim': version('paddleslim'),
+        'ppdet': version('paddledet'),
+        'numpy': version('numpy'),
+        'opencv': version('opencv-python-headless') or version('opencv-python'),
+        'system': '%s %s' % (platform.system(), platform.release()),
+        'cpu': cpu_name(),
+        'cpu_extensions': cpu_extensions(),
+        'cpu_count': len(os.sched_getaffinity(0))
+        if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+    }
