@@ -18,13 +18,16 @@ Call `prepare()` before the first import of paddle, ppdet or paddleslim;
 `import_paddle()` does both.
 """
 
+import contextlib
+import ctypes
 import importlib.metadata
 import os
 import platform
 import sys
+import tempfile
 import warnings
 import zlib
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from .errors import UserError
 
@@ -75,6 +78,60 @@ def import_paddle():
     prepare()
     import paddle
     return paddle
+
+
+@contextlib.contextmanager
+def captured_output() -> Iterator[Any]:
+    """Catch what C++ code writes to stdout and stderr, for as long as it lasts.
+
+    Paddle's IR passes and oneDNN's quantizer print hundreds of lines that no
+    flag turns off.
+
+    Yields:
+        a binary file that holds what was written.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        try:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            yield sink
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # The C library has a buffer of its own.
+            ctypes.CDLL(None).fflush(None)
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            os.close(saved[0])
+            os.close(saved[1])
+
+
+def use_ppdet(directory: Optional[str]=None) -> str:
+    """Choose which ppdet is imported, before its first import.
+
+    Args:
+        directory: a PaddleDetection checkout. None: the checkout that this
+            directory lies in, if it is one, else the installed package.
+
+    Returns:
+        where ppdet comes from.
+
+    Raises:
+        UserError: `directory` holds no ppdet.
+    """
+    here = os.path.abspath(__file__)
+    in_tree = os.path.normpath(os.path.join(here, '..', '..', '..', '..'))
+    place = directory or in_tree
+    if os.path.isfile(os.path.join(place, 'ppdet', '__init__.py')):
+        sys.path.insert(0, os.path.abspath(place))
+        return os.path.abspath(place)
+    if directory:
+        raise UserError("--ppdet_dir '%s' holds no ppdet package: name the "
+                        "root of a PaddleDetection checkout" % directory)
+    return 'paddledet %s' % version('paddledet')
 
 
 def version(package: str) -> str:

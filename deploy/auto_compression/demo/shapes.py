@@ -134,7 +134,7 @@ def _paint(image: np.ndarray, mask: np.ndarray,
     local = image[mask > 127].mean(axis=0)
     for _ in range(20):
         colour = rng.uniform(0, 255, 3)
-        if np.abs(colour - local).max() > rng.uniform(28, 90):
+        if np.abs(colour - local).max() > rng.uniform(50, 130):
             break
     fill = np.broadcast_to(colour, image.shape).astype(np.float32)
     style = rng.integers(0, 4)
@@ -146,7 +146,7 @@ def _paint(image: np.ndarray, mask: np.ndarray,
     elif style == 2:
         stripes = np.sin(along * 2 * np.pi / rng.uniform(5, 16)) > 0
         fill = fill + (stripes * rng.uniform(25, 70))[..., None]
-    alpha = (mask.astype(np.float32) / 255 * rng.uniform(0.75, 1.0))[..., None]
+    alpha = (mask.astype(np.float32) / 255 * rng.uniform(0.85, 1.0))[..., None]
     image += alpha * (fill - image)
 
 
@@ -167,35 +167,39 @@ def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
                     rng.uniform(0, 255, 3).tolist(), 2, cv2.LINE_AA)
 
 
-def draw_image(seed: int, split: str, index: int,
-               side: int=320) -> Tuple[np.ndarray, List[Dict]]:
+def draw_image(seed: int,
+               split: str,
+               index: int,
+               side: int=320,
+               density: float=1.0) -> Tuple[np.ndarray, List[Dict]]:
     """Draw one image.
 
     Args:
         seed: of the data set.
         split: a key of SPLITS.
         index: of the image in its split.
-        side: mean side length in pixels. Objects keep their size (20 to 150
+        side: mean side length in pixels. Objects keep their size (24 to 150
             pixels), so smaller images hold fewer of them.
+        density: 1 is about 5 objects in 320 x 320 pixels.
 
     Returns:
         the image, uint8 BGR (height, width, 3), and its objects: dicts with
         `category_id`, `bbox` (x, y, width, height in pixels) and `area`
         (pixels, hidden parts included), as in COCO.
     """
-    rng = np.random.default_rng([seed, SPLITS[split], index, side])
+    rng = np.random.default_rng([seed, SPLITS[split], index])
     height = int(side * rng.uniform(0.75, 1.1))
     width = int(side * rng.uniform(0.9, 1.3))
     image = _ground(rng, height, width)
     _clutter(image, rng)
 
-    full = max(1.0, 9.0 * (side / 320)**2)
+    full = max(1.0, 9.0 * density * (side / 320)**2)
     count = 0 if rng.random() < 0.02 else 1 + rng.binomial(
         int(round(full * 2)), 0.3)
     largest = min(75.0, 0.42 * min(height, width))
     objects, masks = [], []
-    for _ in range(count + rng.binomial(int(round(full)), 0.25)):
-        radius = np.exp(rng.uniform(np.log(10), np.log(largest)))
+    for _ in range(count + rng.binomial(int(round(full)), 0.2)):
+        radius = np.exp(rng.uniform(np.log(12), np.log(largest)))
         centre = rng.uniform(0.75 * radius,
                              np.array([width, height]) - 0.75 * radius)
         labelled = len(objects) < count
@@ -227,15 +231,19 @@ def draw_image(seed: int, split: str, index: int,
             'iscrowd': 0,
         })
 
-    blur = rng.uniform(0, 1.3)
+    blur = rng.uniform(0, 1.1)
     if blur > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), blur)
-    image += rng.uniform(1, 14) * rng.standard_normal(image.shape, np.float32)
+    image += rng.uniform(1, 10) * rng.standard_normal(image.shape, np.float32)
     return np.clip(image, 0, 255).astype(np.uint8), objects
 
 
-def write_split(root: str, split: str, count: int, seed: int,
-                side: int=320) -> str:
+def write_split(root: str,
+                split: str,
+                count: int,
+                seed: int,
+                side: int=320,
+                density: float=1.0) -> str:
     """Write `count` images and their annotation file below `root`.
 
     Returns:
@@ -247,7 +255,7 @@ def write_split(root: str, split: str, count: int, seed: int,
     os.makedirs(os.path.join(root, 'annotations'), exist_ok=True)
     images, annotations = [], []
     for index in tqdm(range(count), desc='draw ' + split, unit='image'):
-        image, objects = draw_image(seed, split, index, side)
+        image, objects = draw_image(seed, split, index, side, density)
         name = '%06d.jpg' % index
         quality = 70 + (index * 7) % 26
         if not cv2.imwrite(
@@ -285,7 +293,8 @@ def generate(root: str,
              train: int=240,
              val: int=200,
              seed: int=7,
-             side: int=320) -> None:
+             side: int=320,
+             density: float=1.0) -> None:
     """Write the data set, or keep it if the same one is there already.
 
     It is drawn in a temporary directory beside `root` and renamed, so that a
@@ -294,7 +303,13 @@ def generate(root: str,
     Raises:
         FileExistsError: `root` holds something that is not this data set.
     """
-    settings = {'train': train, 'val': val, 'seed': seed, 'side': side}
+    settings = {
+        'train': train,
+        'val': val,
+        'seed': seed,
+        'side': side,
+        'density': density
+    }
     stamp = os.path.join(root, 'settings.json')
     if os.path.isdir(root) and os.listdir(root):
         if not os.path.exists(stamp):
@@ -310,8 +325,8 @@ def generate(root: str,
     work = tempfile.mkdtemp(prefix='.shapes_', dir=parent)
     try:
         os.chmod(work, 0o755)
-        write_split(work, 'train2017', train, seed, side)
-        write_split(work, 'val2017', val, seed, side)
+        write_split(work, 'train2017', train, seed, side, density)
+        write_split(work, 'val2017', val, seed, side, density)
         with open(os.path.join(work, 'settings.json'), 'w') as f:
             json.dump(settings, f)
         if os.path.isdir(root):

@@ -1,0 +1,50 @@
+# make demo | make test | make lint | make bench: each sets up what it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := $(CURDIR)/.venv
+PROJECT := deploy/auto_compression
+PY := $(VENV)/bin/python
+# GPU=1 installs the GPU build of Paddle instead.
+REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
+PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make demo    data, export, compression, evaluation: a first look (10 minutes)"
+	@echo "make test    the tests"
+	@echo "make lint    formatting and static checks"
+	@echo "make bench   the benchmarks; results go to benchmarks/results"
+	@echo "make setup   only the virtual environment, .venv (GPU=1: for GPU machines)"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: $(wildcard $(PROJECT)/requirements*.txt) $(PROJECT)/constraints.txt $(PROJECT)/check_python.py
+	@$(PYTHON) $(PROJECT)/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r $(PROJECT)/$(REQUIREMENTS) -r $(PROJECT)/requirements-dev.txt
+	$(PIP) --no-deps -r $(PROJECT)/requirements-no-deps.txt
+	@touch $@
+
+demo: setup
+	cd $(PROJECT) && $(PY) demo/shapes.py
+	cd $(PROJECT) && $(PY) export.py -c demo/picodet_s_320_lcnet.yml \
+	    --save_dir inference_model/picodet_s_320_lcnet_demo
+	cd $(PROJECT) && $(PY) run.py --config_path configs/picodet_s_320_lcnet_qat.yml
+	cd $(PROJECT) && $(PY) paddle_inference_eval.py --device CPU \
+	    --compare inference_model/picodet_s_320_lcnet_demo
+	@cat $(PROJECT)/demo/next_steps.txt
+
+test: setup
+	$(PY) -m pytest -q tests
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m yapf --diff --recursive deploy tests benchmarks
+	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc
+
+bench: setup
+	$(PY) benchmarks/preparation.py
+	$(PY) benchmarks/latency.py
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,395 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What quantization-aware training runs: teacher, student, loss, optimizer.
+
+The programs are PaddleSlim's: its functions recover the inference program for
+training, merge the teacher in, add the distillation loss and quantize. What is
+done around them mends what AutoCompression does silently: constants become
+trainable, learning-rate schedules are lost, batch norm's statistics drift.
+"""
+
+import contextlib
+import copy
+import io
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+
+import numpy as np
+
+from .. import runtime
+from ..config import DistillationSection, QuantAwareSection, TrainSection
+from ..data import Batch
+from ..errors import UserError, unknown
+from ..program.inspect import WEIGHT_INPUT
+from ..program.model import Model, ModelFiles
+from .irgraph import fast_irgraph
+
+NORM_OPS = ('batch_norm', 'sync_batch_norm', 'layer_norm', 'instance_norm')
+
+
+@dataclass
+class QatSession:
+    """A student that can be trained, evaluated and saved.
+
+    Loss terms are scalars; the learning rate is that of the next step.
+    """
+    paddle: Any
+    scope: Any
+    exe: Any
+    train_program: Any
+    test_program: Any
+    feed_names: List[str]
+    fetch_vars: List[Any]
+    loss_vars: Dict[str, Any]  # 'loss' first, then its terms
+    scheduler: Any  # paddle.optimizer.lr.LRScheduler, or None
+    optimizer: Any
+    quant_config: Dict[str, Any]
+    frozen: List[str]  # parameters that training leaves alone
+    seconds: Dict[str, float] = field(default_factory=dict)
+
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        if self.scheduler is not None:
+            return float(self.scheduler())
+        return float(self.optimizer._learning_rate)
+
+    def step(self, feed: Batch) -> Dict[str, float]:
+        """One iteration. Returns the loss and its terms."""
+        with self._inside():
+            values = self.exe.run(self.train_program,
+                                  feed=feed,
+                                  fetch_list=list(self.loss_vars.values()))
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return {
+            name: float(np.asarray(v).mean())
+            for name, v in zip(self.loss_vars, values)
+        }
+
+    def infer(self, feed: Batch) -> List[np.ndarray]:
+        """The quantized student's outputs, simulated in float."""
+        with self._inside():
+            outputs = self.exe.run(self.test_program,
+                                   feed=feed,
+                                   fetch_list=self.fetch_vars,
+                                   return_numpy=False)
+        return [np.array(o) for o in outputs]
+
+    def state(self) -> Dict[str, np.ndarray]:
+        """Copies of the test program's parameters and ranges."""
+        return {
+            v.name: np.array(self.scope.find_var(v.name).get_tensor())
+            for v in self.test_program.list_vars()
+            if v.persistable and v.name not in ('feed', 'fetch')
+        }
+
+    def restore(self, state: Dict[str, np.ndarray]) -> None:
+        """Set what `state` returned."""
+        for name, value in state.items():
+            self.scope.find_var(name).get_tensor().set(
+                value, self.paddle.CPUPlace())
+
+    def save(self, files: ModelFiles) -> None:
+        """Convert the student as it is now and write it as a model that keeps
+        its Q/DQ operators. The student can be trained on afterwards."""
+        from paddleslim.quant import convert
+        state = self.state()
+        with self._inside(), fast_irgraph():
+            # convert() replaces the weights in the scope by int8 ones.
+            program = convert(
+                self.test_program.clone(for_test=True),
+                self.exe.place,
+                dict(self.quant_config),
+                scope=self.scope)
+            block = program.global_block()
+            prefix = os.path.join(files.directory,
+                                  os.path.splitext(files.model_filename)[0])
+            os.makedirs(files.directory, exist_ok=True)
+            self.paddle.static.save_inference_model(
+                prefix, [block.var(n) for n in self.feed_names],
+                [block.var(v.name) for v in self.fetch_vars],
+                self.exe,
+                program=program,
+                clip_extra=False)
+        for made, name in (('.pdmodel', files.model_filename),
+                           ('.pdiparams', files.params_filename)):
+            os.replace(prefix + made, os.path.join(files.directory, name))
+        self.restore(state)
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        dynamic = self.paddle.in_dynamic_mode()
+        self.paddle.enable_static()
+        try:
+            with self.paddle.static.scope_guard(self.scope):
+                yield
+        finally:
+            if dynamic:
+                self.paddle.disable_static()
+
+
+def trainable_parameters(model: Model) -> List[str]:
+    """Which of a model's fp32 variables training may change.
+
+    An inference program no longer tells parameters from constants, and
+    AutoCompression trains every fp32 variable: PicoDet's projection [0..7]
+    came back as [1.9e-7, 0.9999998, ...]. Told by use: weights of two or more
+    dimensions that are not all integers, scale and bias of norms, and biases
+    added to the output of an operator with a weight.
+    """
+    shared = {
+        v.name
+        for v in model.persistable()
+        if v.dtype == runtime.import_paddle().float32
+    }
+    made_by = {n: op for op in model.ops for n in op.output_arg_names}
+    names: List[str] = []
+
+    def bias_of(name: str) -> Optional[str]:
+        # A convolution's bias goes through a reshape to (1, C, 1, 1).
+        maker = made_by.get(name)
+        if maker is not None and maker.type in ('reshape2', 'unsqueeze2'):
+            name = maker.input('X')[0]
+        return name if name in shared else None
+
+    for op in model.ops:
+        if op.type in WEIGHT_INPUT:
+            name = op.input(WEIGHT_INPUT[op.type])[0]
+            if name in shared:
+                value = model.parameter(name)
+                if value.ndim > 1 and not np.array_equal(value,
+                                                         np.rint(value)):
+                    names.append(name)
+            if 'Bias' in op.input_names:
+                names += [n for n in op.input('Bias') if n in shared]
+        elif op.type in NORM_OPS:
+            names += [
+                n for key in ('Scale', 'Bias') if key in op.input_names
+                for n in op.input(key) if n in shared
+            ]
+        elif op.type == 'elementwise_add':
+            maker = made_by.get(op.input('X')[0])
+            bias = bias_of(op.input('Y')[0])
+            if bias and maker is not None and maker.type in WEIGHT_INPUT:
+                names.append(bias)
+    return list(dict.fromkeys(names))
+
+
+def final_weight_outputs(model: Model) -> List[str]:
+    """Outputs of the last operators with weights, bias included: what teacher
+    and student are compared at when the configuration names no node.
+
+    PaddleSlim's own search follows the first consumer only, recurses without
+    end on programs that were saved twice, and takes constants for weights.
+    """
+    trainable = set(trainable_parameters(model))
+    weighted = [
+        op for op in model.ops
+        if trainable & set(op.input_arg_names) and op.type in WEIGHT_INPUT
+    ]
+    consumers: Dict[str, List[Any]] = {}
+    for op in model.ops:
+        for name in op.input_arg_names:
+            consumers.setdefault(name, []).append(op)
+    final = []
+    targets = {op.output_arg_names[0] for op in weighted}
+    for op in weighted:
+        seen, todo = set(), list(op.output_arg_names)
+        reaches = False
+        while todo and not reaches:
+            name = todo.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            for user in consumers.get(name, ()):
+                outputs = user.output_arg_names
+                reaches = reaches or outputs[0] in targets
+                todo += outputs
+        if reaches:
+            continue
+        output = op.output_arg_names[0]
+        users = consumers.get(output, ())
+        if len(users) == 1 and users[0].type == 'elementwise_add':
+            output = users[0].output_arg_names[0]
+        final.append(output)
+    return final
+
+
+def _scheduler_and_optimizer_check(train: TrainSection, where: str) -> None:
+    """Raise UserError for an optimizer or schedule that Paddle lacks."""
+    paddle = runtime.import_paddle()
+    rate = train.learning_rate
+    if isinstance(rate, dict):
+        known = [n for n in dir(paddle.optimizer.lr) if n[0].isupper()]
+        kind = rate.get('type')
+        if kind not in known:
+            raise unknown('schedule', str(kind), known,
+                          where + ': TrainConfig.learning_rate.type')
+        try:
+            getattr(paddle.optimizer.lr, kind)(
+                **{k: v for k, v in rate.items() if k != 'type'})
+        except (TypeError, ValueError) as e:
+            raise UserError("%s: TrainConfig.learning_rate: %s" %
+                            (where, str(e).splitlines()[0])) from None
+    known = [n for n in dir(paddle.optimizer) if n[0].isupper()]
+    kind = (train.optimizer_builder.get('optimizer') or {}).get('type')
+    if kind not in known:
+        raise unknown('optimizer', str(kind), known,
+                      where + ': TrainConfig.optimizer_builder.optimizer.type')
+
+
+def build(files: ModelFiles,
+          feed_names: Sequence[str],
+          quant: QuantAwareSection,
+          distillation: DistillationSection,
+          train: TrainSection,
+          where: str='configuration') -> QatSession:
+    """Build teacher, student and optimizer from a float model.
+
+    Args:
+        files: the float model; it is only read.
+        feed_names: what the reader feeds, checked against the model.
+        quant, distillation, train: the configuration's sections.
+        where: the configuration, for messages.
+
+    Raises:
+        UserError: an optimizer, schedule or distillation node that does not
+            exist.
+    """
+    paddle = runtime.import_paddle()
+    _scheduler_and_optimizer_check(train, where)
+    with runtime.captured_output():
+        from paddleslim.auto_compression import create_compressed_program as cc
+        from paddleslim.auto_compression.strategy_config import ProgramInfo
+        from paddleslim.common.recover_program import (
+            recover_inference_program, )
+    for name in ('paddleslim.quant.quanter',
+                 'paddleslim.auto_compression.create_compressed_program'):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+    model = Model.load(files)
+    trainable = set(trainable_parameters(model))
+    known = {v.name for v in model.program.list_vars()}
+    nodes = list(distillation.node) or final_weight_outputs(model)
+    for node in nodes:
+        if node not in known:
+            raise unknown('variable', node, known,
+                          where + ': Distillation.node')
+    pairs = [n for node in nodes for n in ('teacher_' + node, node)]
+
+    dynamic = paddle.in_dynamic_mode()
+    paddle.enable_static()
+    paddle.seed(train.seed)
+    scope = paddle.static.Scope()
+    exe = paddle.static.Executor(
+        paddle.CUDAPlace(0)
+        if paddle.is_compiled_with_cuda() else paddle.CPUPlace())
+    seconds: Dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def timed(name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - start
+
+    try:
+        with paddle.static.scope_guard(scope), \
+                paddle.utils.unique_name.guard(), fast_irgraph(), \
+                contextlib.redirect_stderr(io.StringIO()):
+            with timed('load'):
+                program, names, fetch_vars = paddle.static.load_inference_model(
+                    files.directory,
+                    exe,
+                    model_filename=files.model_filename,
+                    params_filename=files.params_filename)
+                # Its own startup program is not run: it would draw the
+                # weights anew.
+                program = recover_inference_program(program,
+                                                    paddle.static.Program())
+                frozen = _freeze(program, trainable, train.freeze_batch_norm)
+            with timed('distillation'):
+                settings = {
+                    'teacher_model_dir': files.directory,
+                    'teacher_model_filename': files.model_filename,
+                    'teacher_params_filename': files.params_filename,
+                    'node': [],
+                    'loss': distillation.loss,
+                    'alpha': distillation.alpha,
+                }
+                train_info, test_info = cc.build_distill_program(
+                    exe,
+                    exe.place,
+                    settings,
+                    copy.deepcopy({
+                        'learning_rate': train.learning_rate,
+                        'optimizer_builder': train.optimizer_builder,
+                    }),
+                    ProgramInfo(paddle.static.Program(), program, names,
+                                fetch_vars),
+                    default_distill_node_pair=pairs)
+            quant_config = quant.model_dump()
+            with timed('quantization'):
+                train_info, test_info, used = cc.build_quant_program(
+                    exe, exe.place, dict(quant_config), train_info, test_info)
+            exe.run(train_info.startup_program)
+    finally:
+        if dynamic:
+            paddle.disable_static()
+
+    scheduler = train_info.learning_rate
+    if isinstance(scheduler, float):
+        scheduler = None
+    # PaddleSlim's passes rebuild the program and lose this; without it the
+    # executor never asks the schedule for the rate.
+    train_info.program.lr_scheduler = scheduler
+    if scheduler is None:
+        del train_info.program.lr_scheduler
+    terms = {'loss': train_info.fetch_targets[0]}
+    if len(train_info.loss_dict) > 1:
+        terms.update(train_info.loss_dict)
+    return QatSession(
+        paddle=paddle,
+        scope=scope,
+        exe=exe,
+        train_program=train_info.program,
+        test_program=test_info.program,
+        feed_names=list(names),
+        fetch_vars=list(test_info.fetch_targets),
+        loss_vars=terms,
+        scheduler=scheduler,
+        optimizer=train_info.optimizer,
+        quant_config=used,
+        frozen=frozen,
+        seconds=seconds)
+
+
+def _freeze(program: Any, trainable: 'set[str]',
+            freeze_batch_norm: bool) -> List[str]:
+    """Take what is no parameter out of training; returns the names."""
+    frozen = []
+    for var in program.list_vars():
+        if var.persistable and var.name not in trainable and \
+                hasattr(var, 'trainable'):
+            var.trainable = False
+            var.stop_gradient = True
+            frozen.append(var.name)
+    if freeze_batch_norm:
+        for op in program.global_block().ops:
+            if op.type == 'batch_norm':
+                # Statistics of four images are not those of the data set.
+                op._set_attr('use_global_stats', True)
+    return frozen

@@ -1,0 +1,361 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""COCO images and PaddleDetection's preprocessing, built from a reader file.
+
+The transforms are ppdet's own, so that pixels are what the detector was trained
+on; the annotation file is only asked which images there are.
+"""
+
+import json
+import os
+import queue
+import threading
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+
+import numpy as np
+import yaml
+
+from . import config, runtime
+from .errors import UserError, unknown
+
+Batch = Dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of an annotation file; size in pixels."""
+    id: int
+    path: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one annotation file, in the order of their ids.
+
+    `category_ids[i]` is the category of the model's class i: PaddleDetection
+    numbers classes in the order of the file's categories, not of their ids.
+    """
+    annotation_path: str
+    records: List[ImageRecord]
+    category_ids: List[int]
+    class_names: List[str]
+
+    def take(self, count: Optional[int]) -> 'ImageSet':
+        """The first `count` images (all, if None)."""
+        if count is None or count >= len(self.records):
+            return self
+        return ImageSet(self.annotation_path, self.records[:count],
+                        self.category_ids, self.class_names)
+
+
+def read_annotations(path: str) -> Dict[str, Any]:
+    """Read a COCO annotation file.
+
+    Raises:
+        UserError: missing, not JSON, or without images and categories.
+    """
+    try:
+        with open(path, encoding='utf-8') as f:
+            content = json.load(f)
+    except OSError as e:
+        raise UserError("annotation file '%s': %s; set Reader.dataset_dir or "
+                        "Reader.anno_path (-o Reader.dataset_dir=DIR)" %
+                        (path, e.strerror or e)) from None
+    except (ValueError, UnicodeDecodeError) as e:
+        raise UserError("annotation file '%s' is not valid JSON: %s" %
+                        (path, e)) from None
+    for key in ('images', 'categories'):
+        if not isinstance(content, dict) or not content.get(key):
+            raise UserError("annotation file '%s' has no %s: not a COCO "
+                            "detection file" % (path, key))
+    return content
+
+
+def load_images(dataset_dir: str, image_dir: str, anno_path: str) -> ImageSet:
+    """List the images of an annotation file.
+
+    Args:
+        dataset_dir: root that the other two are relative to.
+        image_dir: directory of the images.
+        anno_path: the annotation file.
+
+    Raises:
+        UserError: the annotation file is bad, or an image file is missing.
+    """
+    annotation_path = os.path.join(dataset_dir, anno_path)
+    content = read_annotations(annotation_path)
+    root = os.path.join(dataset_dir, image_dir or '')
+    records = []
+    for item in sorted(content['images'], key=lambda item: item['id']):
+        path = os.path.join(root, item['file_name'])
+        records.append(
+            ImageRecord(
+                int(item['id']), path, int(item['height']), int(item[
+                    'width'])))
+    missing = [r.path for r in records if not os.path.exists(r.path)]
+    if missing:
+        raise UserError("%d of %d images of '%s' are missing, the first is "
+                        "'%s'; set Reader.dataset_dir or Reader.image_dir" %
+                        (len(missing), len(records), annotation_path,
+                         missing[0]))
+    categories = content['categories']
+    return ImageSet(annotation_path, records,
+                    [int(c['id']) for c in categories],
+                    [str(c.get('name', c['id'])) for c in categories])
+
+
+class Pipeline:
+    """ppdet's transforms for one image and for one batch.
+
+    The stages are apart so that decode and preprocessing can be timed apart.
+    """
+
+    def __init__(self,
+                 sample_transforms: Sequence[Dict[str, Any]],
+                 batch_transforms: Sequence[Dict[str, Any]],
+                 where: str='reader') -> None:
+        """
+        Args:
+            sample_transforms: as in a reader file; the first is Decode.
+            batch_transforms: likewise.
+            where: the file they stand in, for messages.
+
+        Raises:
+            UserError: a transform ppdet does not have, or wrong arguments.
+        """
+        runtime.prepare()
+        from ppdet.data import transform
+        self._where = where
+        known = [
+            n for n in dir(transform)
+            if isinstance(getattr(transform, n), type)
+        ]
+
+        def build(entry):
+            if not isinstance(entry, dict) or len(entry) != 1:
+                raise UserError("%s: a transform is one 'Name: {...}', found "
+                                "%r" % (where, entry))
+            (name, arguments), = entry.items()
+            if name not in known:
+                raise unknown('transform', name, known, where)
+            try:
+                return getattr(transform, name)(**(arguments or {}))
+            except Exception as e:  # ppdet checks arguments in many ways
+                raise UserError("%s: transform %s: %s" %
+                                (where, name, e)) from None
+
+        first = next(iter(sample_transforms[0]), '') if sample_transforms else ''
+        if first != 'Decode':
+            raise UserError("%s: sample_transforms must begin with Decode" %
+                            where)
+        self._decode, *self._sample = [build(t) for t in sample_transforms]
+        self._batch = [build(t) for t in batch_transforms]
+
+    def decode(self, record: ImageRecord) -> Dict[str, Any]:
+        """Read one image: a sample with `image` (height, width, 3) RGB uint8.
+
+        Raises:
+            UserError: the file cannot be read as an image.
+        """
+        sample = {
+            'im_file': record.path,
+            'im_id': np.array([record.id]),
+            'h': record.height,
+            'w': record.width,
+        }
+        try:
+            return self._decode(sample)
+        except Exception:  # ppdet lets OpenCV's own errors through
+            raise UserError("image '%s' cannot be decoded: broken or not an "
+                            "image" % record.path) from None
+
+    def preprocess(self, samples: Sequence[Dict[str, Any]]) -> Batch:
+        """Decoded samples to one batch: `image` (N, 3, H, W) float32,
+        `im_shape` (N, 2), `scale_factor` (N, 2), `im_id` (N, 1)."""
+        done = []
+        for sample in samples:
+            for apply in self._sample:
+                sample = apply(sample)
+            done.append(sample)
+        for apply in self._batch:
+            done = apply(done)
+        keys = ('image', 'im_shape', 'scale_factor', 'im_id')
+        return {
+            k: np.stack([np.asarray(s[k]) for s in done])
+            for k in keys if k in done[0]
+        }
+
+    def __call__(self, records: Sequence[ImageRecord]) -> Batch:
+        """Decode and preprocess one batch."""
+        return self.preprocess([self.decode(r) for r in records])
+
+
+class _ReaderLoader(yaml.SafeLoader):
+    """Reads `!COCODataSet {...}` as a mapping with its tag under 'type'."""
+
+
+def _tagged(loader: yaml.SafeLoader, suffix: str, node: yaml.Node):
+    if not isinstance(node, yaml.MappingNode):
+        return {'type': suffix}
+    return dict(loader.construct_mapping(node, deep=True), type=suffix)
+
+
+_ReaderLoader.add_multi_constructor('!', _tagged)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader file with its overrides applied. Image sets are read on call."""
+    file: str
+    pipeline: Pipeline
+    train: Callable[[], ImageSet]
+    val: Callable[[], ImageSet]
+
+
+def open_reader(section: config.ReaderSection) -> Reader:
+    """Read a reader file (PaddleDetection's format) with the overrides of the
+    configuration's Reader section.
+
+    Raises:
+        UserError: see `config.read_mapping` and `Pipeline`; a metric other
+            than COCO; a data set other than COCODataSet.
+    """
+    path = section.file
+    content = config.read_mapping(path, _ReaderLoader)
+    if content.get('metric', 'COCO') != 'COCO':
+        raise UserError("%s: metric '%s' is not supported, only COCO" %
+                        (path, content['metric']))
+    reader = content.get('EvalReader')
+    if not isinstance(reader, dict):
+        raise UserError("%s: section EvalReader is missing" % path)
+    pipeline = Pipeline(
+        reader.get('sample_transforms') or [],
+        reader.get('batch_transforms') or [], path)
+
+    def image_set(name, image_dir, anno_path):
+        def read() -> ImageSet:
+            data = content.get(name)
+            if not isinstance(data, dict) or data.get('type') != 'COCODataSet':
+                raise UserError("%s: section %s must be a !COCODataSet" %
+                                (path, name))
+            return load_images(
+                section.dataset_dir or data.get('dataset_dir') or '.',
+                image_dir or data.get('image_dir') or '', anno_path or
+                data.get('anno_path') or '')
+
+        return read
+
+    return Reader(path, pipeline,
+                  image_set('TrainDataset', section.train_image_dir,
+                            section.train_anno_path),
+                  image_set('EvalDataset', section.image_dir,
+                            section.anno_path))
+
+
+def chunks(records: Sequence[ImageRecord],
+           size: int) -> Iterator[Sequence[ImageRecord]]:
+    """Consecutive parts of `size` records; the last may be smaller."""
+    for start in range(0, len(records), size):
+        yield records[start:start + size]
+
+
+def endless(records: Sequence[ImageRecord], size: int,
+            seed: int, start: int=0) -> Iterator[Sequence[ImageRecord]]:
+    """Batches of `size` records for training, for ever.
+
+    Each pass over the data is a new order that depends on (seed, pass) alone;
+    `start` batches are left out at the beginning, so that a run which goes on
+    sees what it would have seen.
+    """
+    count = len(records)
+    position = start * size
+    while True:
+        batch = []
+        while len(batch) < size:
+            epoch, index = divmod(position, count)
+            if index == 0 or not batch:
+                order = np.random.default_rng([seed, epoch]).permutation(count)
+            batch.append(records[order[index]])
+            position += 1
+        yield batch
+
+
+def prefetch(items: Iterator[Any], apply: Callable[[Any], Any],
+             depth: int=2) -> Iterator[Any]:
+    """`map(apply, items)`, done ahead in one thread (OpenCV lets go of the
+    GIL). An exception in the thread is raised here."""
+    done: 'queue.Queue[Any]' = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+    end = object()
+
+    def put(value):
+        while not stop.is_set():
+            try:
+                done.put(value, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work():
+        try:
+            for item in items:
+                put(apply(item))
+                if stop.is_set():
+                    return
+            put(end)
+        except BaseException as e:  # handed over, not swallowed
+            put(e)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            value = done.get()
+            if value is end:
+                return
+            if isinstance(value, BaseException):
+                raise value
+            yield value
+    finally:
+        stop.set()
+        thread.join()
+
+
+def feed(batch: Batch, inputs: Sequence[str],
+         mapping: Optional[Dict[str, str]], where: str) -> Batch:
+    """The part of a batch that the model takes, under the model's names.
+
+    Args:
+        batch: from `Pipeline`.
+        inputs: the model's input names.
+        mapping: {reader's name: model's name}, None if they are the same.
+        where: for the message.
+
+    Raises:
+        UserError: an input that the reader does not make.
+    """
+    names = {model: reader for reader, model in (mapping or {}).items()}
+    result = {}
+    for name in inputs:
+        key = names.get(name, name)
+        if key not in batch:
+            raise UserError(
+                "%s: the model's input '%s' is not among what the reader "
+                "makes (%s); map it with Global.input_list: {reader's name: "
+                "model's name}" % (where, name, ', '.join(sorted(batch))))
+        result[name] = batch[key]
+    return result

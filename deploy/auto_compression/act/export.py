@@ -1,0 +1,156 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A ppdet configuration and trained weights -> an inference model."""
+
+import logging
+import os
+import shutil
+import tempfile
+from typing import Any, Dict, List
+
+import yaml
+
+from . import runtime
+from .errors import UserError
+
+FILES = ('model.pdmodel', 'model.pdiparams', 'infer_cfg.yml')
+
+
+def _load_weights(model: Any, weights: str) -> None:
+    """Load weights, all of them or none.
+
+    ppdet's own loader drops what does not fit with a log line, and exports a
+    detector whose head is random.
+
+    Raises:
+        UserError: no such file, not weights, or not this model's.
+    """
+    import numpy as np
+    import paddle
+    from ppdet.utils.checkpoint import is_url
+    from ppdet.utils.download import get_weights_path
+    path = weights
+    if is_url(weights):
+        try:
+            path = get_weights_path(weights)
+        except (Exception, SystemExit) as e:
+            raise UserError("weights '%s' cannot be downloaded (%s); fetch the "
+                            "file yourself and give -o weights=FILE" %
+                            (weights, str(e).splitlines()[0] if str(e) else
+                             'no connection')) from None
+    if not path.endswith('.pdparams'):
+        path += '.pdparams'
+    if not os.path.isfile(path):
+        raise UserError("weights '%s' do not exist; give a .pdparams file or "
+                        "a URL with -o weights=..." % path)
+    try:
+        state = paddle.load(path)
+        state = {k: np.asarray(v) for k, v in state.items()}
+    except Exception as e:
+        raise UserError("weights '%s' cannot be read: %s" % (
+            path, (str(e).strip().splitlines() or [type(e).__name__])[0])
+                        ) from None
+    wanted = model.state_dict()
+    missing = [k for k in wanted if k not in state]
+    wrong = [
+        k for k in wanted
+        if k in state and tuple(state[k].shape) != tuple(wanted[k].shape)
+    ]
+    if missing or wrong:
+        name = (wrong or missing)[0]
+        what = "'%s' is %s, the model wants %s" % (
+            name, list(state[name].shape), list(wanted[name].shape)
+        ) if wrong else "'%s' is not there" % name
+        raise UserError(
+            "weights '%s' are of another model: %d of %d parameters do not "
+            "fit, %s; check the configuration and -o num_classes=..." %
+            (path, len(missing) + len(wrong), len(wanted), what))
+    model.set_state_dict({
+        k: paddle.to_tensor(state[k]).astype(v.dtype)
+        for k, v in wanted.items()
+    })
+
+
+def export_model(config_path: str,
+                 save_dir: str,
+                 options: Dict[str, Any],
+                 ppdet_dir: str='') -> List[str]:
+    """Export a detector as PaddleDetection's tools/export_model.py does.
+
+    One call a process: ppdet merges every configuration it loads into one
+    global state.
+
+    Args:
+        config_path: ppdet configuration.
+        save_dir: directory that will hold FILES; replaced whole, at the end.
+        options: laid over the configuration; `weights` names the weights.
+        ppdet_dir: a PaddleDetection checkout to use instead of the package.
+
+    Returns:
+        paths of the files written.
+
+    Raises:
+        UserError: bad configuration or weights, or class names whose number
+            is not the model's.
+    """
+    if not os.path.isfile(config_path):
+        raise UserError("ppdet configuration '%s' does not exist" % config_path)
+    runtime.prepare()
+    runtime.use_ppdet(ppdet_dir or None)
+    import paddle
+    from ppdet.core.workspace import load_config, merge_config
+    from ppdet.engine import Trainer
+    logging.getLogger('ppdet').setLevel(logging.ERROR)
+    try:
+        cfg = load_config(config_path)
+        merge_config(options)
+    except (yaml.YAMLError, OSError, AssertionError) as e:
+        raise UserError("ppdet configuration '%s': %s" % (
+            config_path, str(e).splitlines()[0])) from None
+    if not cfg.get('architecture'):
+        raise UserError("'%s' is no ppdet configuration: key 'architecture' "
+                        "is missing" % config_path)
+    if not cfg.get('weights'):
+        raise UserError("no weights: give -o weights=FILE_OR_URL")
+    paddle.set_device('gpu' if cfg.get('use_gpu') and
+                      paddle.is_compiled_with_cuda() else 'cpu')
+    trainer = Trainer(cfg, mode='test')
+    _load_weights(trainer.model, cfg.weights)
+
+    parent = os.path.dirname(os.path.abspath(save_dir))
+    try:
+        os.makedirs(parent, exist_ok=True)
+        work = tempfile.mkdtemp(prefix='.export_', dir=parent)
+    except OSError as e:
+        raise UserError("cannot write below '%s': %s" %
+                        (parent, e.strerror or e)) from None
+    try:
+        trainer.export(work)
+        made = os.path.join(work, cfg.filename)
+        with open(os.path.join(made, 'infer_cfg.yml')) as f:
+            labels = yaml.safe_load(f)['label_list']
+        if len(labels) != int(cfg.num_classes):
+            raise UserError(
+                "the model has %d classes, its TestDataset names %d: set "
+                "TestDataset.anno_path in '%s' to your annotation file or a "
+                "list of names" % (cfg.num_classes, len(labels), config_path))
+        if os.path.isdir(save_dir):
+            shutil.rmtree(save_dir)
+        os.makedirs(save_dir)
+        for name in FILES:
+            os.replace(
+                os.path.join(made, name), os.path.join(save_dir, name))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return [os.path.join(save_dir, name) for name in FILES]

@@ -1,0 +1,107 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Proof that int8 is int8: convolutions that ran in int8, counted in oneDNN's
+own log, against those that training quantized.
+
+oneDNN reads DNNL_VERBOSE when it is loaded, so the counting run is a process of
+its own: this module, run with the plan and the inputs on its command line.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from typing import Any, Dict, List
+
+import numpy as np
+
+from . import onednn
+from .data import Batch
+from .errors import UserError
+from .predictor import DEPLOYED_AS, Plan, Predictor
+from .program.model import ModelFiles
+
+
+def run(plan: Plan, feed: Batch) -> onednn.ConvolutionCount:
+    """Count the convolutions of one run, by what they computed in.
+
+    Args:
+        plan: of the predictor.
+        feed: one batch, under the model's input names.
+
+    Raises:
+        UserError: the counting process failed.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    env = dict(os.environ)
+    env['PYTHONPATH'] = os.pathsep.join(
+        [package] + [p for p in [env.get('PYTHONPATH')] if p])
+    with tempfile.TemporaryDirectory(prefix='act_int8_') as work:
+        inputs = os.path.join(work, 'feed.npz')
+        np.savez(inputs, **feed)
+        command = [
+            sys.executable, '-m', 'act.int8_check',
+            json.dumps(dataclasses.asdict(plan)), inputs
+        ]
+        primitives = onednn.record(command, env=env)
+    return onednn.count_convolutions(primitives)
+
+
+def expected(plan: Plan) -> int:
+    """Convolutions that training quantized."""
+    return sum(n for t, n in plan.quantized.items() if t in DEPLOYED_AS)
+
+
+def fields(plan: Plan, count: onednn.ConvolutionCount) -> Dict[str, Any]:
+    """The record's fields."""
+    return {
+        'int8_op_types': list(plan.op_types),
+        'int8_convs_expected': expected(plan),
+        'int8_convs_ran': count.int8,
+        'fp32_convs_ran': count.fp32,
+        'depthwise_int8_ran': count.depthwise_int8,
+    }
+
+
+def failures(plan: Plan, count: onednn.ConvolutionCount) -> List[str]:
+    """A line if what ran is not what training quantized."""
+    wanted = expected(plan)
+    if count.int8 == wanted:
+        return []
+    return [
+        "'%s': %d convolutions ran in int8, training quantized %d (%d ran in "
+        'fp32): the accuracy or the speed is not that of the quantized model' %
+        (plan.files.directory, count.int8, wanted, count.fp32)
+    ]
+
+
+def main(arguments: List[str]) -> None:
+    """The counting process: one run to warm up, one that is counted."""
+    values = json.loads(arguments[0])
+    values['files'] = ModelFiles(**values['files'])
+    predictor = Predictor(Plan(**values))
+    with np.load(arguments[1]) as feed:
+        predictor.set_inputs(dict(feed))
+    predictor.compute()
+    onednn.mark_begin()
+    predictor.compute()
+    onednn.mark_end()
+
+
+if __name__ == '__main__':
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit('error: %s' % error)

@@ -1,0 +1,240 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The one place where a paddle.inference.Config is built."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Set
+
+import numpy as np
+
+from . import runtime
+from .config import CpuSection
+from .errors import UserError, unknown
+from .program import cpu
+from .program.inspect import count_types, is_quantized, quantized_ops
+from .program.model import Model, ModelFiles
+
+PRECISIONS = ('auto', 'fp32', 'bf16', 'int8')
+# oneDNN fuses a convolution's bias and activation into fused_conv2d before its
+# int8 pass looks, and runs depthwise convolutions as plain ones: each type
+# that training quantized, and what stands for it at that moment.
+DEPLOYED_AS = {
+    'conv2d': {'conv2d', 'fused_conv2d'},
+    'depthwise_conv2d': {'depthwise_conv2d', 'conv2d', 'fused_conv2d'},
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run: a precision and how. See `plan`."""
+    files: ModelFiles  # the model as it is loaded (prepared, for int8)
+    precision: str  # fp32, bf16, int8 or simulated_int8
+    mkldnn: bool
+    threads: int
+    op_types: Sequence[str]  # given to oneDNN's int8 or bf16 pass
+    deleted_passes: Sequence[str]
+    quantized: Dict[str, int]  # operators that hold quantization, by type
+
+    @property
+    def backend(self) -> str:
+        return 'onednn' if self.mkldnn else 'native'
+
+
+def plan(files: ModelFiles,
+         options: CpuSection,
+         *,
+         precision: str='auto',
+         mkldnn: Optional[bool]=None,
+         threads: Optional[int]=None) -> Plan:
+    """Decide what a request means for this model on this CPU.
+
+    Args:
+        files: the model as the user has it.
+        options: the configuration's Deploy.cpu.
+        precision: one of PRECISIONS. auto: int8 if the model is quantized,
+            else fp32. fp32 of a quantized model runs its simulation: Q/DQ in
+            float, oneDNN off.
+        mkldnn: use oneDNN; None: yes, but for the simulation.
+        threads: None: as configured, else all cores.
+
+    Raises:
+        UserError: a precision that this model or CPU does not have; an
+            operator type that training did not quantize.
+    """
+    model = Model.load(files)
+    types: Dict[str, int] = {}
+    if is_quantized(model):
+        types = count_types(quantized_ops(model))
+    if precision == 'auto':
+        precision = 'int8' if types else 'fp32'
+    if precision not in PRECISIONS:
+        raise unknown('precision', precision, PRECISIONS, '--precision')
+    if precision == 'int8' and not types:
+        raise UserError("--precision int8: '%s' holds no quantization; make an "
+                        "int8 model with run.py" % files.directory)
+    if precision == 'bf16' and types:
+        raise UserError("--precision bf16: '%s' is quantized; give the float "
+                        "model, or --precision int8" % files.directory)
+    if precision in ('int8', 'bf16') and mkldnn is False:
+        raise UserError("--precision %s on the CPU needs oneDNN; leave out "
+                        "--use_mkldnn False" % precision)
+    if precision == 'bf16' and not any(
+            e in runtime.cpu_extensions() for e in ('avx512_bf16', 'amx_bf16',
+                                                    'avx512f')):
+        raise UserError("--precision bf16: this CPU (%s) has no AVX-512; use "
+                        "fp32 or int8" % runtime.cpu_name())
+
+    op_types: List[str] = []
+    if precision == 'int8':
+        op_types = _int8_types(options.int8_ops, types)
+        files = cpu.prepared(files)
+    elif precision == 'bf16':
+        op_types = list(options.bf16_ops)
+    elif types:
+        precision, mkldnn = 'simulated_int8', bool(mkldnn)
+    return Plan(
+        files=files,
+        precision=precision,
+        mkldnn=True if mkldnn is None else mkldnn,
+        threads=threads or options.threads or
+        runtime.environment()['cpu_count'],
+        op_types=op_types,
+        deleted_passes=list(options.deleted_passes),
+        quantized=types)
+
+
+def _int8_types(asked: Sequence[str], quantized: Dict[str, int]) -> List[str]:
+    """The operator types for oneDNN: what is asked, if training quantized it.
+
+    Raises:
+        UserError: a type that training did not quantize (accuracy falls), or
+            a quantized type left out (those operators would run in float).
+    """
+    allowed: Set[str] = set()
+    for name in quantized:
+        allowed |= DEPLOYED_AS.get(name, {name})
+    extra = sorted(set(asked) - allowed)
+    if extra:
+        raise UserError(
+            "Deploy.cpu.int8_ops: '%s' was not quantized in training (%s "
+            "were); in int8 it would spoil the accuracy" %
+            (extra[0], ', '.join(sorted(quantized))))
+    left = sorted(allowed - set(asked) - {'depthwise_conv2d'})
+    if left:
+        raise UserError(
+            "Deploy.cpu.int8_ops: '%s' is missing: oneDNN would run most of "
+            "the quantized operators in float" % left[0])
+    return sorted(asked)
+
+
+def build_config(plan: Plan) -> Any:
+    """The paddle.inference.Config of a plan.
+
+    Raises:
+        UserError: a pass in `deleted_passes` that this build does not have, or
+            a getter that does not say what was asked for.
+    """
+    runtime.prepare()
+    from paddle import inference
+    config = inference.Config(plan.files.model_path, plan.files.params_path)
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(plan.threads)
+    config.enable_memory_optim()
+    config.switch_ir_optim(True)
+    if plan.mkldnn:
+        config.enable_mkldnn()
+    else:
+        # On by default in 2.6.2.
+        config.disable_mkldnn()
+    if plan.precision == 'int8':
+        # Without a set, box decoding goes int8 and the boxes are garbage.
+        config.enable_mkldnn_int8(set(plan.op_types))
+    elif plan.precision == 'bf16':
+        config.enable_mkldnn_bfloat16()
+        # With the default set, "operator < reshape2 > error".
+        config.set_bfloat16_op(set(plan.op_types))
+    for name in plan.deleted_passes:
+        passes = config.pass_builder().all_passes()
+        if name not in passes:
+            raise unknown('IR pass', name, passes, 'deleted_passes')
+        config.delete_pass(name)
+    for getter, wanted in (('mkldnn_enabled', plan.mkldnn),
+                           ('cpu_math_library_num_threads', plan.threads),
+                           ('ir_optim', True)):
+        found = getattr(config, getter)()
+        if found != wanted:
+            raise UserError("paddle.inference.Config.%s() says %s where %s was "
+                            "asked for" % (getter, found, wanted))
+    return config
+
+
+class Predictor:
+    """A model that runs."""
+
+    def __init__(self, plan: Plan) -> None:
+        from paddle import inference
+        self.plan = plan
+        config = build_config(plan)
+        try:
+            with runtime.captured_output():
+                self._predictor = inference.create_predictor(config)
+        except Exception as e:
+            line = next((l for l in str(e).splitlines()
+                         if 'Error' in l and 'Message' not in l), '')
+            raise UserError("Paddle Inference cannot run '%s' in %s: %s" % (
+                plan.files.directory, plan.precision, line or
+                str(e).strip().splitlines()[-1])) from None
+        self.inputs: List[str] = self._predictor.get_input_names()
+        self._in = [self._predictor.get_input_handle(n) for n in self.inputs]
+        self._out = [
+            self._predictor.get_output_handle(n)
+            for n in self._predictor.get_output_names()
+        ]
+
+    def set_inputs(self, feed: Dict[str, np.ndarray]) -> None:
+        """Copy the inputs (name -> array) in."""
+        for name, handle in zip(self.inputs, self._in):
+            handle.copy_from_cpu(np.ascontiguousarray(feed[name]))
+
+    def compute(self) -> None:
+        """Run the network on the inputs set last."""
+        self._predictor.run()
+
+    def outputs(self) -> List[np.ndarray]:
+        """Copy the outputs out, in the model's order."""
+        return [handle.copy_to_cpu() for handle in self._out]
+
+    def run(self, feed: Dict[str, np.ndarray]) -> List[np.ndarray]:
+        """Inputs in, network, outputs out."""
+        self.set_inputs(feed)
+        self.compute()
+        return self.outputs()
+
+
+def split_outputs(outputs: Sequence[np.ndarray], where: str
+                  ) -> 'tuple[np.ndarray, np.ndarray]':
+    """The boxes (n, 6) and the number of boxes of each image (N,).
+
+    Raises:
+        UserError: the outputs are not those of a detector with NMS.
+    """
+    boxes = [o for o in outputs if o.ndim == 2 and o.shape[1] == 6]
+    counts = [o for o in outputs if o.ndim == 1]
+    if len(outputs) != 2 or not boxes or not counts:
+        raise UserError(
+            "'%s': expected boxes (n, 6) and their number, the model gives "
+            "%s; export it with export.nms=True" %
+            (where, ' and '.join(str(list(o.shape)) for o in outputs)))
+    return boxes[0], counts[0]

@@ -1,0 +1,188 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""An inference model on disk and in memory."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Iterator, List
+
+import numpy as np
+
+from .. import runtime
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where an inference model lies."""
+    directory: str
+    model_filename: str = 'model.pdmodel'
+    params_filename: str = 'model.pdiparams'
+
+    @property
+    def model_path(self) -> str:
+        return os.path.join(self.directory, self.model_filename)
+
+    @property
+    def params_path(self) -> str:
+        return os.path.join(self.directory, self.params_filename)
+
+    def check(self) -> 'ModelFiles':
+        """Return self if both files are there.
+
+        Raises:
+            UserError: one is not, or is empty.
+        """
+        if not os.path.isdir(self.directory):
+            raise UserError("model directory '%s' does not exist; make it with "
+                            "export.py or run.py" % self.directory)
+        for path in (self.model_path, self.params_path):
+            if not os.path.isfile(path):
+                raise UserError(
+                    "'%s' does not exist: a model directory holds %s and %s "
+                    "(set Global.model_filename and Global.params_filename for "
+                    "other names)" %
+                    (path, self.model_filename, self.params_filename))
+            if os.path.getsize(path) == 0:
+                raise UserError("'%s' is empty; export the model again" % path)
+        return self
+
+    def size_mb(self) -> float:
+        """Size of both files in MB (1e6 bytes)."""
+        return sum(
+            os.path.getsize(p)
+            for p in (self.model_path, self.params_path)) / 1e6
+
+    def digest(self) -> str:
+        """SHA-256 over both files, hexadecimal."""
+        sha = hashlib.sha256()
+        for path in (self.model_path, self.params_path):
+            with open(path, 'rb') as f:
+                for block in iter(lambda: f.read(1 << 20), b''):
+                    sha.update(block)
+        return sha.hexdigest()
+
+
+class Model:
+    """A program with its parameters in a scope of its own.
+
+    The program keeps its feed and fetch operators; rewrites edit it in place.
+    Saving writes the program as it is: PaddleSlim's and Paddle's own savers
+    normalise it and leave `scale` operators behind at each round.
+    """
+
+    def __init__(self, program: Any, scope: Any) -> None:
+        self.program = program
+        self.scope = scope
+
+    @classmethod
+    def load(cls, files: ModelFiles) -> 'Model':
+        """Read a model.
+
+        Raises:
+            UserError: a file is missing, truncated, or of another model.
+        """
+        files.check()
+        paddle = runtime.import_paddle()
+        static = paddle.static
+        with open(files.model_path, 'rb') as f:
+            content = f.read()
+        try:
+            with _static_mode(paddle):
+                program = static.deserialize_program(content)
+        except Exception:
+            raise UserError("'%s' is not a Paddle inference program, or is "
+                            "truncated; export the model again" %
+                            files.model_path) from None
+        scope = static.Scope()
+        with open(files.params_path, 'rb') as f:
+            content = f.read()
+        with static.scope_guard(scope), _static_mode(paddle):
+            exe = static.Executor(paddle.CPUPlace())
+            try:
+                static.deserialize_persistables(program, content, exe)
+            except Exception:
+                raise UserError(
+                    "'%s' does not hold the parameters of '%s': truncated, or "
+                    "of another model; export the model again" %
+                    (files.params_path, files.model_path)) from None
+        return cls(program, scope)
+
+    def save(self, files: ModelFiles) -> None:
+        """Write both files into `files.directory`, which appears whole."""
+        paddle = runtime.import_paddle()
+        from paddle.static import io
+        parent = os.path.dirname(os.path.abspath(files.directory))
+        os.makedirs(parent, exist_ok=True)
+        work = tempfile.mkdtemp(prefix='.model_', dir=parent)
+        try:
+            with paddle.static.scope_guard(self.scope), _static_mode(paddle):
+                exe = paddle.static.Executor(paddle.CPUPlace())
+                params = io._serialize_persistables(self.program, exe)
+            for name, data in (
+                (files.model_filename,
+                 self.program.desc.serialize_to_string()),
+                (files.params_filename, params)):
+                with open(os.path.join(work, name), 'wb') as f:
+                    f.write(data)
+            os.chmod(work, 0o755)
+            if os.path.isdir(files.directory):
+                shutil.rmtree(files.directory)
+            os.rename(work, files.directory)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    @property
+    def ops(self) -> List[Any]:
+        """All operators, in program order."""
+        return [op for block in self.program.blocks for op in block.ops]
+
+    def inputs(self) -> List[str]:
+        """Names of the model's inputs."""
+        return [
+            op.output('Out')[0] for op in self.ops if op.type == 'feed'
+        ]
+
+    def parameter(self, name: str) -> np.ndarray:
+        """A copy of a parameter's value."""
+        return np.array(self.scope.find_var(name).get_tensor())
+
+    def set_parameter(self, name: str, value: np.ndarray) -> None:
+        """Overwrite a parameter's value; shape and dtype stay."""
+        paddle = runtime.import_paddle()
+        self.scope.find_var(name).get_tensor().set(value, paddle.CPUPlace())
+
+    def persistable(self) -> Iterator[Any]:
+        """Variables with a value of their own."""
+        for var in self.program.list_vars():
+            if var.persistable and var.name not in ('feed', 'fetch'):
+                yield var
+
+
+class _static_mode:
+    """Static mode for a while; the executor refuses to work without."""
+
+    def __init__(self, paddle: Any) -> None:
+        self._paddle = paddle
+        self._dynamic = paddle.in_dynamic_mode()
+
+    def __enter__(self) -> None:
+        self._paddle.enable_static()
+
+    def __exit__(self, *_: Any) -> None:
+        if self._dynamic:
+            self._paddle.disable_static()

@@ -1,0 +1,558 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The result record: what each run of each script writes, one flat JSON object.
+
+GROUPS documents every field, and is the one place that does: the JSON schema,
+the checks, the tables and their order all come from it. Figures that were not
+measured are left out or null.
+"""
+
+import json
+import math
+import os
+import shlex
+import textwrap
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import jsonschema
+from tabulate import tabulate
+
+from .errors import UserError, nearest, unknown
+
+VERSION = 1
+Record = Dict[str, Any]
+REQUIRED = ('schema_version', 'script', 'time', 'command')
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the record."""
+    name: str
+    kind: str  # a key of _KINDS
+    unit: str  # a key of _UNITS
+    meaning: str
+    values: Tuple[str, ...] = ()  # if only these are allowed
+
+
+_KINDS: Dict[str, Dict[str, Any]] = {
+    'text': {
+        'type': 'string'
+    },
+    'time': {
+        'type': 'string',
+        'format': 'date-time',
+        # `format` alone is not checked.
+        'pattern': r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$'
+    },
+    'texts': {
+        'type': 'array',
+        'items': {
+            'type': 'string'
+        }
+    },
+    'flag': {
+        'type': 'boolean'
+    },
+    'count': {
+        'type': 'integer',
+        'minimum': 0
+    },
+    'number': {
+        'type': 'number'
+    },
+    'numbers': {
+        'type': 'object',
+        'additionalProperties': {
+            'type': ['number', 'null'],
+            'minimum': 0,
+            'maximum': 100
+        }
+    },
+}
+# Limits of numbers, and how tables show them.
+_UNITS: Dict[str, Tuple[Optional[float], Optional[float], str]] = {
+    '': (None, None, '%.4g'),
+    '%': (0, 100, '%.2f'),
+    'points': (-100, 100, '%+.2f'),  # of percent
+    'ratio': (0, None, '%.3f'),
+    'ms': (0, None, '%.2f'),
+    's': (0, None, '%.1f'),
+    'MB': (0, None, '%.2f'),  # 1e6 bytes
+    'MiB': (0, None, '%.0f'),  # 2**20 bytes
+}
+
+GROUPS: Dict[str, Tuple[Field, ...]] = {
+    'what': (
+        Field('schema_version', 'count', '', 'version of this list'),
+        Field('script', 'text', '', 'script that ran'),
+        Field('time', 'time', '', 'when the record was made, ISO 8601 in UTC'),
+        Field('command', 'text', '', 'command line, quoted for a shell'),
+        Field('config', 'text', '', "path of the model's YAML"),
+        Field('model_name', 'text', '', "the YAML's name"),
+        Field('model_dir', 'text', '', 'directory of the model'),
+        Field('model_hash', 'text', '', 'SHA-256 of the program and weights'),
+        Field('precision', 'text', '', 'what it computes in',
+              ('fp32', 'fp16', 'bf16', 'int8', 'simulated_int8')),
+        Field('device', 'text', '', 'where it ran', ('CPU', 'GPU')),
+        Field('backend', 'text', '', 'whose kernels',
+              ('native', 'onednn', 'tensorrt')),
+        Field('batch_size', 'count', '', 'images in a batch'),
+        Field('threads', 'count', '', 'CPU threads of the predictor'),
+        Field('dataset', 'text', '', 'path of the annotations'),
+        Field('num_images', 'count', '', 'images evaluated'),
+        Field('deleted_passes', 'texts', '', 'IR passes left out'),
+        Field('unverified_options', 'texts', '',
+              'options asked for that Paddle cannot report back'),
+        Field('error', 'text', '', 'why the run failed, one line'),
+    ),
+    'environment': (
+        Field('python', 'text', '', 'version'),
+        Field('paddle', 'text', '', 'version'),
+        Field('paddleslim', 'text', '', 'version'),
+        Field('ppdet', 'text', '', 'version'),
+        Field('numpy', 'text', '', 'version'),
+        Field('opencv', 'text', '', 'version'),
+        Field('tensorrt', 'text', '', 'version'),
+        Field('system', 'text', '', 'kernel and release'),
+        Field('cpu', 'text', '', 'processor as the system names it'),
+        Field('cpu_extensions', 'texts', '',
+              'its vector extensions that matter to oneDNN'),
+        Field('cpu_count', 'count', '', 'CPUs this process may use'),
+        Field('gpu', 'text', '', 'its name'),
+    ),
+    'int8': (
+        Field('quantized_ops', 'count', '', 'operators training quantized'),
+        Field('int8_op_types', 'texts', '', 'operator set given to oneDNN'),
+        Field('int8_convs_expected', 'count', '',
+              'convolutions training quantized'),
+        Field('int8_convs_ran', 'count', '',
+              'convolutions that ran in int8, depthwise ones among them'),
+        Field('fp32_convs_ran', 'count', '', 'convolutions that ran in fp32'),
+        Field('depthwise_int8_ran', 'count', '',
+              'depthwise convolutions that ran in int8'),
+    ),
+    'accuracy': (
+        Field('map', 'number', '%', 'COCO AP, IoU 0.50 to 0.95'),
+        Field('ap50', 'number', '%', 'AP at IoU 0.50'),
+        Field('ap75', 'number', '%', 'AP at IoU 0.75'),
+        Field('ap_small', 'number', '%', 'AP of objects below 32^2 pixels'),
+        Field('ap_medium', 'number', '%', 'AP of those between'),
+        Field('ap_large', 'number', '%', 'AP of objects above 96^2 pixels'),
+        Field('ar_100', 'number', '%', 'recall with 100 boxes an image'),
+        Field('per_class', 'numbers', '%',
+              'AP by class name; null: no objects of it'),
+    ),
+    # Of inference alone, an image.
+    'latency': (
+        Field('latency_ms_mean', 'number', 'ms', 'wall time, mean'),
+        Field('latency_ms_std', 'number', 'ms', 'standard deviation'),
+        Field('latency_ms_p50', 'number', 'ms', 'median'),
+        Field('latency_ms_p90', 'number', 'ms', '90th percentile'),
+        Field('latency_ms_p99', 'number', 'ms', '99th percentile'),
+        Field('latency_ms_min', 'number', 'ms', 'minimum'),
+        Field('latency_ms_max', 'number', 'ms', 'maximum'),
+        Field('cpu_time_ms', 'number', 'ms', 'CPU time of all threads, median'),
+        Field('latency_runs', 'count', '', 'runs that were timed'),
+        Field('latency_warmup', 'count', '', 'runs before them'),
+        Field('latency_stable', 'flag', '', 'whether the median can be quoted'),
+    ),
+    # Medians, an image.
+    'split': (
+        Field('decode_ms', 'number', 'ms', 'reading the image file'),
+        Field('preprocess_ms', 'number', 'ms', 'resizing, normalizing'),
+        Field('inference_ms', 'number', 'ms', 'the predictor'),
+        Field('postprocess_ms', 'number', 'ms', 'outputs to detections'),
+    ),
+    'size': (
+        Field('model_size_mb', 'number', 'MB', 'program and weights'),
+        Field('peak_memory_mib', 'number', 'MiB',
+              'largest resident size of the process'),
+    ),
+    'comparison': (
+        Field('reference_model_dir', 'text', '', 'compared with this model'),
+        Field('map_difference', 'number', 'points', 'map less reference map'),
+        Field('map_difference_low', 'number', 'points',
+              'lower end of its 95% interval'),
+        Field('map_difference_high', 'number', 'points', 'upper end'),
+        Field('agreement_ap', 'number', '%',
+              "AP with the reference's confident boxes as the truth"),
+        Field('agreement_boxes', 'count', '', 'how many those are'),
+        Field('latency_ratio', 'number', 'ratio',
+              'median latency / reference median'),
+        Field('size_ratio', 'number', 'ratio', 'size / reference size'),
+        Field('changed_images', 'texts', '',
+              'images whose detections changed most'),
+    ),
+    'compression': (
+        Field('strategy', 'text', '', 'training or calibration only',
+              ('qat', 'ptq')),
+        Field('algo', 'text', '', 'how activation ranges are found'),
+        Field('train_iterations', 'count', '', 'iterations trained'),
+        Field('best_iteration', 'count', '', 'iteration that was kept'),
+        Field('calibration_images', 'count', '', 'images for ranges'),
+        Field('prepare_seconds', 'number', 's', 'before the first iteration'),
+        Field('train_seconds', 'number', 's', 'training or calibration'),
+        Field('source_map', 'number', '%', "the float model's map"),
+        Field('final_loss', 'number', '', 'loss of the last iteration'),
+    ),
+}
+FIELDS: Dict[str, Field] = {
+    field.name: field
+    for fields in GROUPS.values()
+    for field in fields
+}
+
+# Names in `Expected` beside the record's own.
+METRICS = {
+    'mAP': 'map',
+    'AP50': 'ap50',
+    'AP75': 'ap75',
+    'AP_small': 'ap_small',
+    'AP_medium': 'ap_medium',
+    'AP_large': 'ap_large',
+    'AR_100': 'ar_100',
+}
+# Two records are comparable if these are equal.
+_CONDITIONS = ('dataset', 'num_images', 'batch_size', 'threads', 'device',
+               'cpu', 'paddle')
+
+
+def _property(field: Field) -> Dict[str, Any]:
+    """The JSON schema of one field."""
+    low, high, _ = _UNITS[field.unit]
+    made = dict(_KINDS[field.kind])
+    made['description'] = field.meaning + (' [%s]' %
+                                           field.unit if field.unit else '')
+    if field.kind == 'number':
+        if low is not None:
+            made['minimum'] = low
+        if high is not None:
+            made['maximum'] = high
+    if field.values:
+        made['enum'] = list(field.values)
+    if field.name == 'schema_version':
+        made['const'] = VERSION
+    if field.name not in REQUIRED:
+        made['type'] = [made['type'], 'null']
+        if field.values:
+            made['enum'].append(None)
+    return made
+
+
+def schema() -> Dict[str, Any]:
+    """JSON schema (draft 2020-12) of the record."""
+    return {
+        '$schema': 'https://json-schema.org/draft/2020-12/schema',
+        'title': 'result record',
+        'type': 'object',
+        'properties': {
+            name: _property(field)
+            for name, field in FIELDS.items()
+        },
+        'required': list(REQUIRED),
+        'additionalProperties': False,
+    }
+
+
+def new_record(script: str, command: Sequence[str]) -> Record:
+    """The fields that each record has.
+
+    Args:
+        script: name of the script.
+        command: its command line, as sys.argv.
+    """
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    return {
+        'schema_version': VERSION,
+        'script': script,
+        'time': now.isoformat(timespec='seconds') + 'Z',
+        'command': ' '.join(shlex.quote(c) for c in command),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: numpy scalars and tuples as Python's numbers and
+    lists, numbers that are not finite as None."""
+    if hasattr(value, 'item') and getattr(value, 'ndim', None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def validate(record: Record, where: str = 'result record') -> None:
+    """Check a record as write_json would write it.
+
+    Args:
+        record: see GROUPS.
+        where: what errors call it.
+
+    Raises:
+        UserError: a field is unknown, missing, or of a wrong type or range.
+    """
+    if not isinstance(record, dict):
+        raise UserError('%s: must be an object, is %s' %
+                        (where, type(record).__name__))
+    for name in record:
+        if name not in FIELDS:
+            raise unknown('field', name, FIELDS, where)
+    validator = jsonschema.Draft202012Validator(schema())
+    error = jsonschema.exceptions.best_match(
+        validator.iter_errors(_plain(record)))
+    if error:
+        name = ''.join(' %s:' % part for part in error.absolute_path)
+        said = '%s:%s %s' % (where, name, error.message)
+        raise UserError(' '.join(said.split())[:400])
+
+
+def write_json(record: Record, path: str) -> None:
+    """Write a record, whole or not at all.
+
+    Numbers that are not finite become null; parent directories are made.
+
+    Raises:
+        UserError: the record is not valid, or the file cannot be written.
+    """
+    validate(record)
+    plain = _plain(record)
+    ordered = {name: plain[name] for name in FIELDS if name in plain}
+    temporary = '%s.%d.tmp' % (path, os.getpid())
+    try:
+        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+        try:
+            with open(temporary, 'w', encoding='utf-8') as f:
+                json.dump(ordered,
+                          f,
+                          indent=2,
+                          ensure_ascii=False,
+                          allow_nan=False)
+                f.write('\n')
+            os.replace(temporary, path)
+        finally:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+    except OSError as error:
+        raise UserError("cannot write the record '%s': %s" %
+                        (path, error.strerror)) from None
+
+
+def _reject(constant: str) -> None:
+    raise ValueError('%s is not JSON' % constant)
+
+
+def read_json(path: str) -> Record:
+    """Read a record.
+
+    Raises:
+        UserError: there is no such file, or it holds no valid record.
+    """
+    try:
+        with open(path, encoding='utf-8') as f:
+            record = json.load(f, parse_constant=_reject)
+    except OSError as error:
+        raise UserError("cannot read the record '%s': %s" %
+                        (path, error.strerror)) from None
+    except ValueError as error:
+        raise UserError("record '%s' is not JSON: %s" % (path, error)) from None
+    validate(record, "record '%s'" % path)
+    return record
+
+
+def _show(field: Field, value: Any) -> str:
+    """A value as tables show it, without its unit."""
+    if value is None:
+        return '-'
+    if field.kind == 'number':
+        return _UNITS[field.unit][2] % value
+    if field.kind == 'flag':
+        return 'yes' if value else 'no'
+    if field.kind == 'texts':
+        value = ', '.join(value) or 'none'
+    # Wrapped at blanks only, so that paths can still be copied.
+    return textwrap.fill(str(value),
+                         60,
+                         break_long_words=False,
+                         break_on_hyphens=False)
+
+
+def _rows(record: Record, group: str) -> List[List[str]]:
+    """Name, value and unit of each field of a group that the record has."""
+    rows = []
+    for field in GROUPS[group]:
+        value = record.get(field.name)
+        if value is None:
+            continue
+        if field.kind == 'numbers':
+            number = Field('', 'number', field.unit, '')
+            rows += [[
+                '%s: %s' % (field.name, name),
+                _show(number, v), field.unit
+            ] for name, v in value.items()]
+        else:
+            rows.append([field.name, _show(field, value), field.unit])
+    return rows
+
+
+def _tabulate(rows: List[List[str]], headers: Sequence[str],
+              align: Sequence[str]) -> str:
+    return tabulate(rows,
+                    headers=headers,
+                    tablefmt='simple',
+                    disable_numparse=True,
+                    colalign=align)
+
+
+def _grouped(record: Record, groups: Sequence[str]) -> str:
+    rows = []
+    for group in groups:
+        for at, row in enumerate(_rows(record, group)):
+            rows.append([group if at == 0 else ''] + row)
+    return _tabulate(rows, ('', 'field', 'value', 'unit'), ['left'] * 4)
+
+
+def table(record: Record) -> str:
+    """The record for the terminal, fields in their groups; what is null or
+    missing is left out.
+
+    Raises:
+        UserError: the record is not valid.
+    """
+    validate(record)
+    return _grouped(_plain(record), list(GROUPS))
+
+
+def comparison_table(reference: Record, candidate: Record) -> str:
+    """Two records side by side: what they are, and each measured figure with
+    the difference candidate - reference and the ratio candidate / reference;
+    below it the candidate's int8 and comparison fields, and a warning if the
+    two were not measured under the same conditions.
+
+    Raises:
+        UserError: a record is not valid.
+    """
+    for record in (reference, candidate):
+        validate(record)
+    reference, candidate = _plain(reference), _plain(candidate)
+    rows = []
+    for name in ('model_dir', 'precision', 'backend'):
+        values = [
+            _show(FIELDS[name], r.get(name)) for r in (reference, candidate)
+        ]
+        rows.append([name] + values + ['', '', ''])
+    for group in ('accuracy', 'latency', 'split', 'size'):
+        for field in GROUPS[group]:
+            if field.kind == 'number':
+                rows += _compared(field, reference.get(field.name),
+                                  candidate.get(field.name))
+    parts = [
+        _tabulate(rows,
+                  ('', 'reference', 'candidate', 'unit', 'difference', 'ratio'),
+                  ('left', 'right', 'right', 'left', 'right', 'right'))
+    ]
+    if _rows(candidate, 'int8') or _rows(candidate, 'comparison'):
+        parts.append(_grouped(candidate, ('int8', 'comparison')))
+    differ = [
+        '%s (%s, %s)' % (name, reference.get(name), candidate.get(name))
+        for name in _CONDITIONS if reference.get(name) != candidate.get(name)
+    ]
+    if differ:
+        parts.append('warning: not measured alike: ' + ', '.join(differ))
+    return '\n\n'.join(parts)
+
+
+def _compared(field: Field, reference: Optional[float],
+              candidate: Optional[float]) -> List[List[str]]:
+    """One row of a comparison, none if neither has the figure."""
+    if reference is None and candidate is None:
+        return []
+    difference = ratio = '-'
+    if reference is not None and candidate is not None:
+        form = '%+' + _UNITS[field.unit][2].lstrip('%+')
+        difference = form % (candidate - reference)
+        if reference:
+            ratio = '%.3f' % (candidate / reference)
+    return [[
+        field.name,
+        _show(field, reference),
+        _show(field, candidate), field.unit, difference, ratio
+    ]]
+
+
+def _expected_row(row: Any) -> Tuple[str, str, float, float]:
+    """Check one row of `Expected`."""
+    try:
+        precision, metric, value, tolerance = row
+        figures = (float(value), float(tolerance))
+    except (TypeError, ValueError):
+        figures = (math.nan, math.nan)
+    if not all(map(math.isfinite, figures)) or figures[1] < 0:
+        raise UserError('Expected: %s must be [precision, metric, value, '
+                        'tolerance], as [int8, mAP, 52.9, 0.2]' % (row, ))
+    known = FIELDS['precision'].values
+    if precision not in known:
+        raise unknown('precision', precision, known, 'Expected')
+    names = dict(
+        {
+            f.name: f.name
+            for f in FIELDS.values() if f.kind in ('number', 'count')
+        }, **METRICS)
+    if metric not in names:
+        # If none is alike, only the usual ones are listed.
+        known = names if nearest(metric, names) else METRICS
+        raise unknown('metric', metric, known, 'Expected')
+    return precision, names[metric], figures[0], figures[1]
+
+
+def check_expected(record: Record, expected: Sequence[Sequence[Any]], *,
+                   precision: str) -> List[str]:
+    """Compare a record with the figures its YAML expects.
+
+    As detectron2's, the tolerance holds both ways: a figure far above what was
+    expected is as suspect as one below.
+
+    Args:
+        record: what was measured.
+        expected: rows of [precision, metric, value, tolerance]; metric is one
+            of METRICS or a numeric field of the record, value and tolerance are
+            in the field's unit (percent points for mAP).
+        precision: that of the run; rows of others are checked for form only.
+
+    Returns:
+        one line for each figure that was missed; a figure that was not
+        measured is missed. Empty if no row is about this precision.
+
+    Raises:
+        UserError: a row is malformed or names an unknown precision or metric.
+    """
+    misses = []
+    for row in expected:
+        row_precision, name, value, tolerance = _expected_row(row)
+        if row_precision != precision:
+            continue
+        found = _plain(record.get(name))
+        wanted = 'expected %g within %g' % (value, tolerance)
+        if found is None:
+            misses.append('%s %s was not measured, %s' %
+                          (precision, row[1], wanted))
+        # Decimal figures are not exact in binary: 0.3 may be 0.30000000000004.
+        elif abs(found - value) > tolerance + 1e-9:
+            misses.append('%s %s is %s, %s' %
+                          (precision, row[1], '%.6g' % found, wanted))
+    return misses

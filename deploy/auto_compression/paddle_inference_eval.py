@@ -1,0 +1,135 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Accuracy and latency of an exported or compressed model.
+
+With no other option than --device, the most recent result of run.py is
+evaluated in the precision it was made for.
+
+Examples:
+    python paddle_inference_eval.py --device CPU
+    python paddle_inference_eval.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
+        --model_path output/picodet_s_320_lcnet_qat --compare inference_model/picodet_s_320_lcnet_demo
+"""
+
+import argparse
+import sys
+
+from act import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--config_path',
+        '--config',
+        help='YAML of the model (default: the copy beside the model)')
+    parser.add_argument(
+        '--model_path',
+        help='model directory (default: the most recent result of run.py)')
+    parser.add_argument(
+        '--device',
+        default='CPU',
+        choices=['CPU'],
+        type=str.upper,
+        help='where to run (default: CPU)')
+    parser.add_argument(
+        '--precision',
+        default='auto',
+        choices=['auto', 'paddle', 'fp32', 'bf16', 'int8'],
+        help='auto (also: paddle): int8 if the model is quantized, else fp32. '
+        'fp32 of a quantized model is its simulation')
+    cli.add_flag(
+        parser,
+        '--use_mkldnn',
+        default=None,
+        help='oneDNN (default: on, but for simulations)')
+    parser.add_argument(
+        '--cpu_threads', type=cli.positive, help='default: all cores')
+    parser.add_argument('--batch_size', type=cli.positive, default=1)
+    parser.add_argument(
+        '--num_images', type=cli.positive, help='only the first N images')
+    parser.add_argument(
+        '--compare',
+        metavar='MODEL_DIR',
+        help='reference model: run on the same images in turn; differences '
+        'are those of --model_path against it')
+    parser.add_argument(
+        '--image_file', help='detect on this image and draw the result')
+    parser.add_argument(
+        '--score_threshold',
+        type=float,
+        default=0.3,
+        help='of boxes in pictures (default: 0.3)')
+    parser.add_argument(
+        '--output_dir',
+        default='output/evaluation',
+        help='for pictures and the record (default: output/evaluation)')
+    parser.add_argument('--output_json', help='file for the record')
+    cli.add_flag(
+        parser, '--per_class', help='AP of each class, in the record')
+    cli.add_flag(
+        parser,
+        '--benchmark',
+        help='time 100 more runs on one batch, after a warm-up')
+    cli.add_flag(
+        parser,
+        '--check',
+        help="compare with the YAML's Expected; exit code 1 on a miss")
+    cli.add_overrides(parser, 'the YAML')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    import os
+    from act import config, evaluate
+    from act.compress.job import CONFIG, latest_result
+    from act.errors import UserError
+    config_path, model_path = args.config_path, args.model_path
+    if not model_path and not config_path:
+        model_path, config_path = latest_result()
+        print("evaluating '%s', the most recent result of run.py; another: "
+              '--model_path DIR' % model_path)
+    if not config_path:
+        config_path = os.path.join(model_path, CONFIG)
+        if not os.path.exists(config_path):
+            raise UserError("'%s' holds no %s: name the model's YAML with "
+                            '--config_path' % (model_path, CONFIG))
+    settings = config.load(config_path, cli.parse_overrides(args.opt))
+    model_path = model_path or settings.Global.model_dir
+    options = evaluate.Options(
+        precision='auto' if args.precision == 'paddle' else args.precision,
+        use_mkldnn=args.use_mkldnn,
+        threads=args.cpu_threads,
+        batch_size=args.batch_size,
+        num_images=args.num_images,
+        per_class=args.per_class,
+        benchmark=args.benchmark,
+        check=args.check,
+        score_threshold=args.score_threshold,
+        output_dir=args.output_dir,
+        output_json=args.output_json)
+    if args.image_file:
+        print('picture: %s' % evaluate.draw_image(settings, model_path,
+                                                  args.image_file, options))
+        return
+    _, failures = evaluate.evaluate(settings, model_path, options,
+                                    sys.argv, args.compare)
+    evaluate.check(failures)
+
+
+if __name__ == '__main__':
+    sys.exit(cli.run(main))

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Compress an exported detector to int8, driven by one YAML a model.
+
+Examples:
+    python run.py --config_path configs/picodet_s_320_lcnet_qat.yml
+    python run.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
+        --save_dir output/ptq -o Quantization.strategy=ptq
+    python run.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
+        -o Preset=coco Reader.dataset_dir=/data/coco
+"""
+
+import argparse
+import os
+import sys
+
+from act import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--config_path',
+        '--act_config_path',
+        required=True,
+        help="the model's YAML")
+    parser.add_argument(
+        '--config',
+        '--reader_config',
+        dest='reader',
+        help='reader file, instead of the one the YAML names')
+    parser.add_argument(
+        '--save_dir', help='default: output/NAME OF THE YAML')
+    parser.add_argument(
+        '--devices',
+        choices=['cpu'],
+        default='cpu',
+        help='where to train (default: cpu)')
+    parser.add_argument(
+        '--output_json', help='file for a copy of the record')
+    cli.add_overrides(parser, 'the YAML')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from act import config, results
+    from act.compress import job
+    settings = config.load(args.config_path, cli.parse_overrides(args.opt))
+    if args.reader:
+        settings.Reader.file = args.reader
+    save_dir = args.save_dir or os.path.join('output', settings.name)
+    record = job.compress(settings, save_dir, sys.argv)
+    if args.output_json:
+        results.write_json(record, args.output_json)
+    print(results.table(record))
+    print('compressed model: %s' % save_dir)
+    print('evaluate it: python paddle_inference_eval.py --device CPU '
+          '--model_path %s --compare %s' %
+          (save_dir, settings.Global.model_dir))
+
+
+if __name__ == '__main__':
+    sys.exit(cli.run(main))
