@@ -39,12 +39,20 @@ test: setup
 
 lint: setup
 	$(PY) -m ruff check .
-	$(PY) -m yapf --diff --recursive deploy tests benchmarks
+	$(PY) -m yapf --diff --recursive deploy tests benchmarks > /dev/null || \
+	    { $(PY) -m yapf --diff --recursive deploy tests benchmarks; exit 1; }
 	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc
 
+DEMO_YAML := configs/picodet_s_320_lcnet_qat.yml
+DEMO_FLOAT := inference_model/picodet_s_320_lcnet_demo
+DEMO_INT8 := output/picodet_s_320_lcnet_qat
+
+# On the models that `make demo` leaves.
 bench: setup
-	$(PY) benchmarks/preparation.py
-	$(PY) benchmarks/latency.py
+	@test -d $(PROJECT)/$(DEMO_INT8) || { echo "error: run make demo first"; exit 2; }
+	cd $(PROJECT) && $(PY) ../../benchmarks/preparation.py --model_dir $(DEMO_FLOAT)
+	cd $(PROJECT) && $(PY) ../../benchmarks/latency.py --config_path $(DEMO_YAML) \
+	    --reference $(DEMO_FLOAT) --model_path $(DEMO_INT8) --name picodet_s_demo
 
 clean:
 	rm -rf $(VENV)

@@ -11,12 +11,85 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Lets the tests import `act` as the scripts do."""
+"""Fixtures that several modules share. Each model is made once a session."""
 
 import os
+import subprocess
 import sys
 
-sys.path.insert(
-    0,
-    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                 'deploy', 'auto_compression'))
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
+sys.path.insert(0, PROJECT)
+
+YAML = os.path.join(PROJECT, 'configs', 'picodet_s_320_lcnet_qat.yml')
+
+
+def run_script(name, *arguments, cwd=PROJECT, **kwargs):
+    """Run one of the project's scripts as a user would; returns what
+    subprocess.run does, output as text."""
+    return subprocess.run(
+        [sys.executable, os.path.join(PROJECT, name)] + list(arguments),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        **kwargs)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def cache(tmp_path_factory):
+    """Keep the user's cache out of the tests."""
+    directory = tmp_path_factory.mktemp('cache')
+    os.environ['XDG_CACHE_HOME'] = str(directory)
+    return directory
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory):
+    """A small shapes data set: 12 training and 24 validation images."""
+    from demo import shapes as generator
+    root = str(tmp_path_factory.mktemp('data') / 'shapes')
+    generator.generate(root, train=12, val=24, seed=7)
+    return root
+
+
+@pytest.fixture(scope='session')
+def float_model(tmp_path_factory):
+    """Directory of the demo's detector, exported from its trained weights."""
+    directory = str(tmp_path_factory.mktemp('models') / 'float')
+    done = run_script('export.py', '-c', 'demo/picodet_s_320_lcnet.yml',
+                      '--save_dir', directory)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture(scope='session')
+def settings(shapes, float_model):
+    """The shipped configuration, for the small data set and that model."""
+    from act import config
+    return config.load(
+        YAML, {
+            'Global': {
+                'model_dir': float_model
+            },
+            'Reader': {
+                'dataset_dir': shapes
+            },
+            'Quantization': {
+                'strategy': 'ptq',
+                'algo': 'avg',
+                'calibration_images': 6
+            },
+        })
+
+
+@pytest.fixture(scope='session')
+def int8_model(tmp_path_factory, settings):
+    """Directory of the detector after post-training quantization."""
+    from act.compress import job
+    directory = str(tmp_path_factory.mktemp('models') / 'int8')
+    job.compress(settings, directory, ['test'])
+    return directory

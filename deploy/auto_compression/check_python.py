@@ -30,9 +30,10 @@ def main():
                 'one and name it, make PYTHON=python3.11' % found)
     machine = platform.machine()
     if machine not in PLATFORMS.get(platform.system(), ()):
-        return ('error: Linux on x86_64 is needed, this is %s on %s: PaddleSlim '
-                "2.6.0 with Paddle 2.6.2's oneDNN runs nowhere else" %
-                (platform.system(), machine))
+        return (
+            'error: Linux on x86_64 is needed, this is %s on %s: PaddleSlim '
+            "2.6.0 with Paddle 2.6.2's oneDNN runs nowhere else" %
+            (platform.system(), machine))
     return None
 
 

@@ -29,8 +29,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '-c', '--config', required=True, help='ppdet configuration (YAML)')
+    parser.add_argument('-c',
+                        '--config',
+                        required=True,
+                        help='ppdet configuration (YAML)')
     parser.add_argument(
         '--save_dir',
         help='directory of the result (default: inference_model/NAME OF THE '
@@ -49,8 +51,8 @@ def main() -> None:
     from act.export import export_model
     name = os.path.splitext(os.path.basename(args.config))[0]
     save_dir = args.save_dir or os.path.join('inference_model', name)
-    files = export_model(args.config, save_dir,
-                         cli.parse_overrides(args.opt), args.ppdet_dir)
+    files = export_model(args.config, save_dir, cli.parse_overrides(args.opt),
+                         args.ppdet_dir)
     for path in files:
         print('%s  %.2f MB' % (path, os.path.getsize(path) / 1e6))
 

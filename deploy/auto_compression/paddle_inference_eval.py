@@ -18,8 +18,8 @@ evaluated in the precision it was made for.
 
 Examples:
     python paddle_inference_eval.py --device CPU
-    python paddle_inference_eval.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
-        --model_path output/picodet_s_320_lcnet_qat --compare inference_model/picodet_s_320_lcnet_demo
+    python paddle_inference_eval.py --device CPU --model_path output/ptq \\
+        --compare inference_model/picodet_s_320_lcnet_demo
 """
 
 import argparse
@@ -39,55 +39,51 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--model_path',
         help='model directory (default: the most recent result of run.py)')
-    parser.add_argument(
-        '--device',
-        default='CPU',
-        choices=['CPU'],
-        type=str.upper,
-        help='where to run (default: CPU)')
+    parser.add_argument('--device',
+                        default='CPU',
+                        choices=['CPU'],
+                        type=str.upper,
+                        help='where to run (default: CPU)')
     parser.add_argument(
         '--precision',
         default='auto',
         choices=['auto', 'paddle', 'fp32', 'bf16', 'int8'],
         help='auto (also: paddle): int8 if the model is quantized, else fp32. '
         'fp32 of a quantized model is its simulation')
-    cli.add_flag(
-        parser,
-        '--use_mkldnn',
-        default=None,
-        help='oneDNN (default: on, but for simulations)')
-    parser.add_argument(
-        '--cpu_threads', type=cli.positive, help='default: all cores')
+    cli.add_flag(parser,
+                 '--use_mkldnn',
+                 default=None,
+                 help='oneDNN (default: on, but for simulations)')
+    parser.add_argument('--cpu_threads',
+                        type=cli.positive,
+                        help='default: all cores')
     parser.add_argument('--batch_size', type=cli.positive, default=1)
-    parser.add_argument(
-        '--num_images', type=cli.positive, help='only the first N images')
+    parser.add_argument('--num_images',
+                        type=cli.positive,
+                        help='only the first N images')
     parser.add_argument(
         '--compare',
         metavar='MODEL_DIR',
         help='reference model: run on the same images in turn; differences '
         'are those of --model_path against it')
-    parser.add_argument(
-        '--image_file', help='detect on this image and draw the result')
-    parser.add_argument(
-        '--score_threshold',
-        type=float,
-        default=0.3,
-        help='of boxes in pictures (default: 0.3)')
+    parser.add_argument('--image_file',
+                        help='detect on this image and draw the result')
+    parser.add_argument('--score_threshold',
+                        type=float,
+                        default=0.3,
+                        help='of boxes in pictures (default: 0.3)')
     parser.add_argument(
         '--output_dir',
         default='output/evaluation',
         help='for pictures and the record (default: output/evaluation)')
     parser.add_argument('--output_json', help='file for the record')
-    cli.add_flag(
-        parser, '--per_class', help='AP of each class, in the record')
-    cli.add_flag(
-        parser,
-        '--benchmark',
-        help='time 100 more runs on one batch, after a warm-up')
-    cli.add_flag(
-        parser,
-        '--check',
-        help="compare with the YAML's Expected; exit code 1 on a miss")
+    cli.add_flag(parser, '--per_class', help='AP of each class, in the record')
+    cli.add_flag(parser,
+                 '--benchmark',
+                 help='time 100 more runs on one batch, after a warm-up')
+    cli.add_flag(parser,
+                 '--check',
+                 help="compare with the YAML's Expected; exit code 1 on a miss")
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 
@@ -95,6 +91,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     import os
+
     from act import config, evaluate
     from act.compress.job import CONFIG, latest_result
     from act.errors import UserError
@@ -123,11 +120,12 @@ def main() -> None:
         output_dir=args.output_dir,
         output_json=args.output_json)
     if args.image_file:
-        print('picture: %s' % evaluate.draw_image(settings, model_path,
-                                                  args.image_file, options))
+        print(
+            'picture: %s' %
+            evaluate.draw_image(settings, model_path, args.image_file, options))
         return
-    _, failures = evaluate.evaluate(settings, model_path, options,
-                                    sys.argv, args.compare)
+    _, failures = evaluate.evaluate(settings, model_path, options, sys.argv,
+                                    args.compare)
     evaluate.check(failures)
 
 

@@ -32,25 +32,20 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--config_path',
-        '--act_config_path',
-        required=True,
-        help="the model's YAML")
-    parser.add_argument(
-        '--config',
-        '--reader_config',
-        dest='reader',
-        help='reader file, instead of the one the YAML names')
-    parser.add_argument(
-        '--save_dir', help='default: output/NAME OF THE YAML')
-    parser.add_argument(
-        '--devices',
-        choices=['cpu'],
-        default='cpu',
-        help='where to train (default: cpu)')
-    parser.add_argument(
-        '--output_json', help='file for a copy of the record')
+    parser.add_argument('--config_path',
+                        '--act_config_path',
+                        required=True,
+                        help="the model's YAML")
+    parser.add_argument('--config',
+                        '--reader_config',
+                        dest='reader',
+                        help='reader file, instead of the one the YAML names')
+    parser.add_argument('--save_dir', help='default: output/NAME OF THE YAML')
+    parser.add_argument('--devices',
+                        choices=['cpu'],
+                        default='cpu',
+                        help='where to train (default: cpu)')
+    parser.add_argument('--output_json', help='file for a copy of the record')
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 

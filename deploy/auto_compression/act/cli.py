@@ -60,29 +60,28 @@ def positive(text: str) -> int:
 
 def add_flag(parser: argparse.ArgumentParser,
              name: str,
-             default: Optional[bool]=False,
-             help: str='') -> None:
+             default: Optional[bool] = False,
+             help: str = '') -> None:
     """A boolean option: `--name` alone means True; True/False may follow."""
-    parser.add_argument(
-        name,
-        type=boolean,
-        nargs='?',
-        const=True,
-        default=default,
-        metavar='BOOL',
-        help=help)
+    parser.add_argument(name,
+                        type=boolean,
+                        nargs='?',
+                        const=True,
+                        default=default,
+                        metavar='BOOL',
+                        help=help)
 
 
 def add_overrides(parser: argparse.ArgumentParser, target: str) -> None:
     """The `-o KEY=VALUE ...` option of PaddleDetection's tools."""
-    parser.add_argument(
-        '-o',
-        '--opt',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override keys of %s; a dot goes down a level' % target)
+    parser.add_argument('-o',
+                        '--opt',
+                        nargs='+',
+                        action='extend',
+                        default=[],
+                        metavar='KEY=VALUE',
+                        help='override keys of %s; a dot goes down a level' %
+                        target)
 
 
 def parse_overrides(pairs: Iterable[str]) -> Dict[str, Any]:

@@ -17,8 +17,9 @@
 and checks every key: an unknown one is an error with the nearest known one,
 since a misspelt option that is silently ignored costs its user a day.
 
-Paths: files that a configuration names (`Reader.file`, `Export.config`) are
-relative to that configuration, data and models to the current directory.
+Paths: files that a configuration names (`Reader.file`, `Export.config`, and
+`Export.weights` if it is there) are relative to that configuration, data and
+models to the current directory.
 """
 
 import os
@@ -68,7 +69,8 @@ class ReaderSection(_Section):
 class DistillationSection(_Section):
     """As PaddleSlim defines it. `node`: variables compared between teacher
     and student; default: the inputs of the last operators with weights."""
-    loss: str = 'l2'
+    # PaddleSlim evaluates this name as Python; these take two variables.
+    loss: Literal['l2', 'soft_label'] = 'l2'
     alpha: float = 1.0
     node: List[str] = []
 
@@ -155,7 +157,7 @@ def merge(base: Dict[str, Any], over: Dict[str, Any]) -> Dict[str, Any]:
     return result
 
 
-def read_mapping(path: str, loader: Any=yaml.SafeLoader) -> Dict[str, Any]:
+def read_mapping(path: str, loader: Any = yaml.SafeLoader) -> Dict[str, Any]:
     """Read a YAML file that must be a mapping.
 
     Raises:
@@ -173,9 +175,9 @@ def read_mapping(path: str, loader: Any=yaml.SafeLoader) -> Dict[str, Any]:
     except yaml.YAMLError as e:
         mark = getattr(e, 'problem_mark', None)
         where = ', line %d' % (mark.line + 1) if mark else ''
-        raise UserError("configuration '%s'%s is not valid YAML: %s" % (
-            path, where, getattr(e, 'problem', None) or
-            str(e).splitlines()[0])) from None
+        raise UserError("configuration '%s'%s is not valid YAML: %s" %
+                        (path, where, getattr(e, 'problem', None)
+                         or str(e).splitlines()[0])) from None
     if not isinstance(content, dict):
         raise UserError(
             "configuration '%s' must be a mapping of sections, found %s" %
@@ -207,8 +209,8 @@ def _explain(error: Dict[str, Any], path: str) -> UserError:
     if error['type'] == 'extra_forbidden':
         known = _known_keys(location[:-1])
         guess = nearest(location[-1], known)
-        hint = ("did you mean '%s'?" % guess if guess else
-                'known keys: ' + ', '.join(sorted(known)))
+        hint = ("did you mean '%s'?" % guess if guess else 'known keys: ' +
+                ', '.join(sorted(known)))
         return UserError("%s: unknown key '%s'; %s" % (path, dotted, hint))
     if error['type'] == 'missing':
         return UserError("%s: key '%s' is missing" % (path, dotted))
@@ -217,7 +219,7 @@ def _explain(error: Dict[str, Any], path: str) -> UserError:
                      (path, dotted, found[:60], error['msg']))
 
 
-def load(path: str, overrides: Optional[Dict[str, Any]]=None) -> Settings:
+def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
     """Read and check a model's YAML.
 
     Args:
@@ -236,9 +238,9 @@ def load(path: str, overrides: Optional[Dict[str, Any]]=None) -> Settings:
     content.pop(PRESET, None)
     if chosen is not None:
         if not isinstance(presets, dict) or chosen not in presets:
-            raise UserError("%s: unknown preset '%s'; known: %s" %
-                            (path, chosen, ', '.join(map(str, presets)) or
-                             'none'))
+            raise UserError(
+                "%s: unknown preset '%s'; known: %s" %
+                (path, chosen, ', '.join(map(str, presets)) or 'none'))
         content = merge(content, presets[chosen] or {})
     content = merge(content, overrides)
     for key in ('path', ):
@@ -253,6 +255,10 @@ def load(path: str, overrides: Optional[Dict[str, Any]]=None) -> Settings:
     settings.Reader.file = beside(path, settings.Reader.file)
     if settings.Export:
         settings.Export.config = beside(path, settings.Export.config)
+        # Weights may be a URL, or a file of the user's own.
+        weights = beside(path, settings.Export.weights)
+        if os.path.exists(weights):
+            settings.Export.weights = weights
     return settings
 
 
@@ -263,8 +269,6 @@ def beside(path: str, name: str) -> str:
 
 def dump(settings: Settings) -> str:
     """The settings as YAML text that `load` reads back."""
-    return yaml.safe_dump(
-        settings.model_dump(
-            mode='json', exclude_none=True),
-        sort_keys=False,
-        default_flow_style=None)
+    return yaml.safe_dump(settings.model_dump(mode='json', exclude_none=True),
+                          sort_keys=False,
+                          default_flow_style=None)

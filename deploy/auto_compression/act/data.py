@@ -103,15 +103,14 @@ def load_images(dataset_dir: str, image_dir: str, anno_path: str) -> ImageSet:
     for item in sorted(content['images'], key=lambda item: item['id']):
         path = os.path.join(root, item['file_name'])
         records.append(
-            ImageRecord(
-                int(item['id']), path, int(item['height']), int(item[
-                    'width'])))
+            ImageRecord(int(item['id']), path, int(item['height']),
+                        int(item['width'])))
     missing = [r.path for r in records if not os.path.exists(r.path)]
     if missing:
-        raise UserError("%d of %d images of '%s' are missing, the first is "
-                        "'%s'; set Reader.dataset_dir or Reader.image_dir" %
-                        (len(missing), len(records), annotation_path,
-                         missing[0]))
+        raise UserError(
+            "%d of %d images of '%s' are missing, the first is "
+            "'%s'; set Reader.dataset_dir or Reader.image_dir" %
+            (len(missing), len(records), annotation_path, missing[0]))
     categories = content['categories']
     return ImageSet(annotation_path, records,
                     [int(c['id']) for c in categories],
@@ -127,7 +126,7 @@ class Pipeline:
     def __init__(self,
                  sample_transforms: Sequence[Dict[str, Any]],
                  batch_transforms: Sequence[Dict[str, Any]],
-                 where: str='reader') -> None:
+                 where: str = 'reader') -> None:
         """
         Args:
             sample_transforms: as in a reader file; the first is Decode.
@@ -141,8 +140,7 @@ class Pipeline:
         from ppdet.data import transform
         self._where = where
         known = [
-            n for n in dir(transform)
-            if isinstance(getattr(transform, n), type)
+            n for n in dir(transform) if isinstance(getattr(transform, n), type)
         ]
 
         def build(entry):
@@ -158,7 +156,8 @@ class Pipeline:
                 raise UserError("%s: transform %s: %s" %
                                 (where, name, e)) from None
 
-        first = next(iter(sample_transforms[0]), '') if sample_transforms else ''
+        first = next(iter(sample_transforms[0]),
+                     '') if sample_transforms else ''
         if first != 'Decode':
             raise UserError("%s: sample_transforms must begin with Decode" %
                             where)
@@ -247,23 +246,24 @@ def open_reader(section: config.ReaderSection) -> Reader:
         reader.get('batch_transforms') or [], path)
 
     def image_set(name, image_dir, anno_path):
+
         def read() -> ImageSet:
             data = content.get(name)
             if not isinstance(data, dict) or data.get('type') != 'COCODataSet':
                 raise UserError("%s: section %s must be a !COCODataSet" %
                                 (path, name))
             return load_images(
-                section.dataset_dir or data.get('dataset_dir') or '.',
-                image_dir or data.get('image_dir') or '', anno_path or
-                data.get('anno_path') or '')
+                section.dataset_dir or data.get('dataset_dir') or '.', image_dir
+                or data.get('image_dir') or '', anno_path
+                or data.get('anno_path') or '')
 
         return read
 
-    return Reader(path, pipeline,
-                  image_set('TrainDataset', section.train_image_dir,
-                            section.train_anno_path),
-                  image_set('EvalDataset', section.image_dir,
-                            section.anno_path))
+    return Reader(
+        path, pipeline,
+        image_set('TrainDataset', section.train_image_dir,
+                  section.train_anno_path),
+        image_set('EvalDataset', section.image_dir, section.anno_path))
 
 
 def chunks(records: Sequence[ImageRecord],
@@ -273,8 +273,10 @@ def chunks(records: Sequence[ImageRecord],
         yield records[start:start + size]
 
 
-def endless(records: Sequence[ImageRecord], size: int,
-            seed: int, start: int=0) -> Iterator[Sequence[ImageRecord]]:
+def endless(records: Sequence[ImageRecord],
+            size: int,
+            seed: int,
+            start: int = 0) -> Iterator[Sequence[ImageRecord]]:
     """Batches of `size` records for training, for ever.
 
     Each pass over the data is a new order that depends on (seed, pass) alone;
@@ -294,8 +296,9 @@ def endless(records: Sequence[ImageRecord], size: int,
         yield batch
 
 
-def prefetch(items: Iterator[Any], apply: Callable[[Any], Any],
-             depth: int=2) -> Iterator[Any]:
+def prefetch(items: Iterator[Any],
+             apply: Callable[[Any], Any],
+             depth: int = 2) -> Iterator[Any]:
     """`map(apply, items)`, done ahead in one thread (OpenCV lets go of the
     GIL). An exception in the thread is raised here."""
     done: 'queue.Queue[Any]' = queue.Queue(maxsize=depth)
@@ -335,8 +338,8 @@ def prefetch(items: Iterator[Any], apply: Callable[[Any], Any],
         thread.join()
 
 
-def feed(batch: Batch, inputs: Sequence[str],
-         mapping: Optional[Dict[str, str]], where: str) -> Batch:
+def feed(batch: Batch, inputs: Sequence[str], mapping: Optional[Dict[str, str]],
+         where: str) -> Batch:
     """The part of a batch that the model takes, under the model's names.
 
     Args:

@@ -35,7 +35,8 @@ def nearest(word: str, known: Iterable[str]) -> Optional[str]:
     return found[0] if found else None
 
 
-def unknown(kind: str, word: str, known: Iterable[str], where: str) -> UserError:
+def unknown(kind: str, word: str, known: Iterable[str],
+            where: str) -> UserError:
     """An error for a word that is not in the known set.
 
     Args:

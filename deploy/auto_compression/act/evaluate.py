@@ -20,8 +20,16 @@ from typing import Any, Dict, List, Optional, Tuple
 import cv2
 import yaml
 
-from . import (accuracy, config, data, draw, inference, int8_check, results,
-               runtime)
+from . import (
+    accuracy,
+    config,
+    data,
+    draw,
+    inference,
+    int8_check,
+    results,
+    runtime,
+)
 from .errors import CheckFailed, UserError
 from .latency import Latency, stage_medians
 from .predictor import Plan, Predictor, plan
@@ -47,17 +55,15 @@ class Options:
     output_json: Optional[str] = None
 
 
-def _plan(settings: config.Settings, model_dir: str,
-          options: Options) -> Plan:
+def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
     section = settings.Global
     files = ModelFiles(model_dir, section.model_filename,
                        section.params_filename)
-    return plan(
-        files,
-        settings.Deploy.cpu,
-        precision=options.precision,
-        mkldnn=options.use_mkldnn,
-        threads=options.threads)
+    return plan(files,
+                settings.Deploy.cpu,
+                precision=options.precision,
+                mkldnn=options.use_mkldnn,
+                threads=options.threads)
 
 
 def _input_list(settings: config.Settings) -> Optional[Dict[str, str]]:
@@ -90,13 +96,14 @@ def _record(settings: config.Settings, model_dir: str, made: Plan,
 
 def _accuracy_fields(found: accuracy.Accuracy,
                      per_class: bool) -> Dict[str, Any]:
+
     def percent(value: Optional[float]) -> Optional[float]:
         return None if value is None else 100 * value
 
     fields = {
         name: percent(getattr(found, name))
-        for name in ('map', 'ap50', 'ap75', 'ap_small', 'ap_medium',
-                     'ap_large', 'ar_100')
+        for name in ('map', 'ap50', 'ap75', 'ap_small', 'ap_medium', 'ap_large',
+                     'ar_100')
     }
     if per_class:
         fields['per_class'] = {
@@ -111,11 +118,10 @@ def _latency_fields(found: Latency) -> Dict[str, Any]:
         'latency_ms_' + name: getattr(found, name)
         for name in ('mean', 'std', 'p50', 'p90', 'p99', 'min', 'max')
     }
-    fields.update(
-        latency_runs=found.runs,
-        latency_warmup=found.warmup,
-        latency_stable=found.stable,
-        cpu_time_ms=found.cpu_ms)
+    fields.update(latency_runs=found.runs,
+                  latency_warmup=found.warmup,
+                  latency_stable=found.stable,
+                  cpu_time_ms=found.cpu_ms)
     return fields
 
 
@@ -123,7 +129,7 @@ def evaluate(settings: config.Settings,
              model_dir: str,
              options: Options,
              command: List[str],
-             compare: Optional[str]=None) -> Tuple[Dict[str, Any], List[str]]:
+             compare: Optional[str] = None) -> Tuple[Dict[str, Any], List[str]]:
     """Accuracy and latency of a model, and what it lost against another.
 
     Args:
@@ -143,13 +149,16 @@ def evaluate(settings: config.Settings,
     """
     directories = [model_dir] + ([compare] if compare else [])
     plans = [_plan(settings, model_dir, options)]
+    if options.check and not any(row[0] == plans[0].precision
+                                 for row in settings.Expected):
+        raise UserError("--check: '%s' has no row for %s in its Expected "
+                        'section' % (settings.path, plans[0].precision))
     if compare:
         plans.append(
-            plan(
-                ModelFiles(compare, settings.Global.model_filename,
-                           settings.Global.params_filename),
-                settings.Deploy.cpu,
-                threads=options.threads))
+            plan(ModelFiles(compare, settings.Global.model_filename,
+                            settings.Global.params_filename),
+                 settings.Deploy.cpu,
+                 threads=options.threads))
     reader = data.open_reader(settings.Reader)
     images = reader.val().take(options.num_images)
     predictors = [Predictor(p) for p in plans]
@@ -162,11 +171,10 @@ def evaluate(settings: config.Settings,
     latencies = [p.inference() for p in passes]
     if options.benchmark:
         batch = reader.pipeline(images.records[:options.batch_size])
-        latencies = inference.benchmark(
-            predictors,
-            batch,
-            input_list=_input_list(settings),
-            where=settings.path)
+        latencies = inference.benchmark(predictors,
+                                        batch,
+                                        input_list=_input_list(settings),
+                                        where=settings.path)
 
     records, failures = [], []
     for directory, made, done, speed in zip(directories, plans, passes,
@@ -177,28 +185,27 @@ def evaluate(settings: config.Settings,
             image_ids=[r.id for r in images.records])
         evaluator.process(done.detections)
         record = _record(settings, directory, made, options, command)
-        record.update(
-            dataset=images.annotation_path,
-            num_images=len(images.records),
-            peak_memory_mib=inference.peak_memory_mib())
-        record.update(
-            _accuracy_fields(evaluator.evaluate(), options.per_class))
+        record.update(dataset=images.annotation_path,
+                      num_images=len(images.records),
+                      peak_memory_mib=inference.peak_memory_mib())
+        record.update(_accuracy_fields(evaluator.evaluate(), options.per_class))
         record.update(_latency_fields(speed))
         record.update({
             '%s_ms' % stage: value
             for stage, value in stage_medians(done.stages).items()
         })
-        if made.precision == 'int8':
-            count = int8_check.run(made,
-                                   data.feed(
-                                       reader.pipeline(images.records[:1]),
-                                       predictors[0].inputs,
-                                       _input_list(settings), settings.path))
+        if made.precision in ('int8', 'bf16'):
+            count = int8_check.run(
+                made,
+                data.feed(reader.pipeline(images.records[:1]),
+                          predictors[0].inputs, _input_list(settings),
+                          settings.path))
             record.update(int8_check.fields(made, count))
             failures += int8_check.failures(made, count)
         if options.check:
-            failures += results.check_expected(
-                record, settings.Expected, precision=made.precision)
+            failures += results.check_expected(record,
+                                               settings.Expected,
+                                               precision=made.precision)
         if speed.warning():
             print('warning: %s: %s' % (directory, speed.warning()))
         records.append(record)
@@ -216,28 +223,23 @@ def evaluate(settings: config.Settings,
     else:
         print(results.table(records[0]))
     print('record: %s' % path)
-    if options.check and not settings.Expected:
-        raise UserError("--check: '%s' has no Expected section" %
-                        settings.path)
     return records[0], failures
 
 
-def _comparison(passes: List[inference.Pass],
-                latencies: List[Latency],
-                records: List[Dict[str, Any]],
-                images: data.ImageSet,
+def _comparison(passes: List[inference.Pass], latencies: List[Latency],
+                records: List[Dict[str, Any]], images: data.ImageSet,
                 options: Options) -> Dict[str, Any]:
     """Fields that say what the first model lost against the second, and the
     pictures that show it."""
     candidate, reference = passes[0].detections, passes[1].detections
-    paired = accuracy.paired_difference(
-        reference,
-        candidate,
-        images.annotation_path,
-        category_ids=images.category_ids)
+    paired = accuracy.paired_difference(reference,
+                                        candidate,
+                                        images.annotation_path,
+                                        category_ids=images.category_ids)
     agreement = accuracy.agreement_ap(reference, candidate)
-    changed = accuracy.most_changed(
-        reference, candidate, count=options.pictures)
+    changed = accuracy.most_changed(reference,
+                                    candidate,
+                                    count=options.pictures)
     paths = {r.id: r.path for r in images.records}
     by_image = [{d.image_id: d for d in done.detections} for done in passes]
     for image_id in changed:
@@ -245,30 +247,26 @@ def _comparison(passes: List[inference.Pass],
         titles, drawn = [], []
         for at in (1, 0):
             drawn.append(
-                draw.draw_detections(
-                    picture,
-                    by_image[at][image_id],
-                    images.class_names,
-                    score_threshold=options.score_threshold))
-            titles.append('%s, %.1f mAP' % (records[at]['precision'],
-                                            records[at]['map'] or 0))
+                draw.draw_detections(picture,
+                                     by_image[at][image_id],
+                                     images.class_names,
+                                     score_threshold=options.score_threshold))
+            titles.append('%s, %.1f mAP' %
+                          (records[at]['precision'], records[at]['map'] or 0))
         path = os.path.join(options.output_dir, PICTURES,
                             os.path.basename(paths[image_id]))
-        draw.write_image(path,
-                         draw.side_by_side(
-                             drawn[0], drawn[1], titles=tuple(titles)))
+        draw.write_image(
+            path, draw.side_by_side(drawn[0], drawn[1], titles=tuple(titles)))
         print('picture: %s' % path)
     return {
         'reference_model_dir': records[1]['model_dir'],
         'map_difference': 100 * paired.difference,
         'map_difference_low': 100 * paired.low,
         'map_difference_high': 100 * paired.high,
-        'agreement_ap': None
-        if agreement.map is None else 100 * agreement.map,
+        'agreement_ap': None if agreement.map is None else 100 * agreement.map,
         'agreement_boxes': agreement.boxes,
         'latency_ratio': latencies[0].p50 / latencies[1].p50,
-        'size_ratio':
-        records[0]['model_size_mb'] / records[1]['model_size_mb'],
+        'size_ratio': records[0]['model_size_mb'] / records[1]['model_size_mb'],
         'changed_images': [os.path.basename(paths[i]) for i in changed],
     }
 
@@ -307,13 +305,12 @@ def draw_image(settings: config.Settings, model_dir: str, image_file: str,
                           input_list=_input_list(settings),
                           where=settings.path,
                           title='detect')
-    drawn = draw.draw_detections(
-        picture,
-        done.detections[0],
-        names,
-        score_threshold=options.score_threshold)
+    drawn = draw.draw_detections(picture,
+                                 done.detections[0],
+                                 names,
+                                 score_threshold=options.score_threshold)
     stem, suffix = os.path.splitext(os.path.basename(image_file))
-    path = os.path.join(options.output_dir, stem + '_detections' +
-                        (suffix or '.jpg'))
+    path = os.path.join(options.output_dir,
+                        stem + '_detections' + (suffix or '.jpg'))
     draw.write_image(path, drawn)
     return path

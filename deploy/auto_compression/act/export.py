@@ -47,8 +47,8 @@ def _load_weights(model: Any, weights: str) -> None:
         except (Exception, SystemExit) as e:
             raise UserError("weights '%s' cannot be downloaded (%s); fetch the "
                             "file yourself and give -o weights=FILE" %
-                            (weights, str(e).splitlines()[0] if str(e) else
-                             'no connection')) from None
+                            (weights, str(e).splitlines()[0]
+                             if str(e) else 'no connection')) from None
     if not path.endswith('.pdparams'):
         path += '.pdparams'
     if not os.path.isfile(path):
@@ -58,9 +58,10 @@ def _load_weights(model: Any, weights: str) -> None:
         state = paddle.load(path)
         state = {k: np.asarray(v) for k, v in state.items()}
     except Exception as e:
-        raise UserError("weights '%s' cannot be read: %s" % (
-            path, (str(e).strip().splitlines() or [type(e).__name__])[0])
-                        ) from None
+        raise UserError(
+            "weights '%s' cannot be read: %s" %
+            (path,
+             (str(e).strip().splitlines() or [type(e).__name__])[0])) from None
     wanted = model.state_dict()
     missing = [k for k in wanted if k not in state]
     wrong = [
@@ -70,8 +71,8 @@ def _load_weights(model: Any, weights: str) -> None:
     if missing or wrong:
         name = (wrong or missing)[0]
         what = "'%s' is %s, the model wants %s" % (
-            name, list(state[name].shape), list(wanted[name].shape)
-        ) if wrong else "'%s' is not there" % name
+            name, list(state[name].shape),
+            list(wanted[name].shape)) if wrong else "'%s' is not there" % name
         raise UserError(
             "weights '%s' are of another model: %d of %d parameters do not "
             "fit, %s; check the configuration and -o num_classes=..." %
@@ -85,7 +86,7 @@ def _load_weights(model: Any, weights: str) -> None:
 def export_model(config_path: str,
                  save_dir: str,
                  options: Dict[str, Any],
-                 ppdet_dir: str='') -> List[str]:
+                 ppdet_dir: str = '') -> List[str]:
     """Export a detector as PaddleDetection's tools/export_model.py does.
 
     One call a process: ppdet merges every configuration it loads into one
@@ -116,15 +117,15 @@ def export_model(config_path: str,
         cfg = load_config(config_path)
         merge_config(options)
     except (yaml.YAMLError, OSError, AssertionError) as e:
-        raise UserError("ppdet configuration '%s': %s" % (
-            config_path, str(e).splitlines()[0])) from None
+        raise UserError("ppdet configuration '%s': %s" %
+                        (config_path, str(e).splitlines()[0])) from None
     if not cfg.get('architecture'):
         raise UserError("'%s' is no ppdet configuration: key 'architecture' "
                         "is missing" % config_path)
     if not cfg.get('weights'):
         raise UserError("no weights: give -o weights=FILE_OR_URL")
-    paddle.set_device('gpu' if cfg.get('use_gpu') and
-                      paddle.is_compiled_with_cuda() else 'cpu')
+    paddle.set_device('gpu' if cfg.get('use_gpu')
+                      and paddle.is_compiled_with_cuda() else 'cpu')
     trainer = Trainer(cfg, mode='test')
     _load_weights(trainer.model, cfg.weights)
 
@@ -149,8 +150,7 @@ def export_model(config_path: str,
             shutil.rmtree(save_dir)
         os.makedirs(save_dir)
         for name in FILES:
-            os.replace(
-                os.path.join(made, name), os.path.join(save_dir, name))
+            os.replace(os.path.join(made, name), os.path.join(save_dir, name))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return [os.path.join(save_dir, name) for name in FILES]

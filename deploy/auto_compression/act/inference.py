@@ -38,7 +38,8 @@ class Pass:
     """
     detections: List[Detections] = field(default_factory=list)
     stages: Dict[str, List[float]] = field(
-        default_factory=lambda: {s: [] for s in STAGES})
+        default_factory=lambda: {s: []
+                                 for s in STAGES})
     cpu_ms: List[float] = field(default_factory=list)
 
     def inference(self) -> latency.Latency:
@@ -50,10 +51,10 @@ def run(predictors: Sequence[Predictor],
         pipeline: data.Pipeline,
         records: Sequence[data.ImageRecord],
         *,
-        batch_size: int=1,
-        input_list: Optional[Dict[str, str]]=None,
-        where: str='reader',
-        title: str='evaluate') -> List[Pass]:
+        batch_size: int = 1,
+        input_list: Optional[Dict[str, str]] = None,
+        where: str = 'reader',
+        title: str = 'evaluate') -> List[Pass]:
     """Run models over the same images, batch by batch in turn.
 
     Interleaved, so that whatever else the machine does disturbs all alike.
@@ -92,15 +93,15 @@ def run(predictors: Sequence[Predictor],
                 cpu, begin = time.process_time(), clock()
                 predictor.compute()
                 end, cpu = clock(), time.process_time() - cpu
-                boxes, counts = split_outputs(
-                    predictor.outputs(), predictor.plan.files.directory)
+                boxes, counts = split_outputs(predictor.outputs(),
+                                              predictor.plan.files.directory)
                 _check_counts(counts, len(chunk), predictor)
-                result.detections += from_model_output(
-                    [r.id for r in chunk], boxes, counts)
+                result.detections += from_model_output([r.id for r in chunk],
+                                                       boxes, counts)
                 done = clock()
-                for stage, seconds in zip(
-                        STAGES, (decoded - start, ready - decoded, end - begin,
-                                 done - end)):
+                for stage, seconds in zip(STAGES,
+                                          (decoded - start, ready - decoded,
+                                           end - begin, done - end)):
                     result.stages[stage].append(seconds * scale)
                 result.cpu_ms.append(cpu * scale)
             bar.update(len(chunk))
@@ -118,10 +119,10 @@ def _check_counts(counts: np.ndarray, images: int,
 def benchmark(predictors: Sequence[Predictor],
               batch: data.Batch,
               *,
-              input_list: Optional[Dict[str, str]]=None,
-              warmup: int=20,
-              runs: int=100,
-              where: str='reader') -> List[latency.Latency]:
+              input_list: Optional[Dict[str, str]] = None,
+              warmup: int = 20,
+              runs: int = 100,
+              where: str = 'reader') -> List[latency.Latency]:
     """Latency of the network alone on one batch, models in turn.
 
     Args:
@@ -130,8 +131,9 @@ def benchmark(predictors: Sequence[Predictor],
         warmup, runs: rounds left out, rounds timed.
 
     Returns:
-        one Latency a predictor, of a whole batch.
+        one Latency a predictor, an image.
     """
+    scale = 1e3 / len(batch['image'])
     wall: List[List[float]] = [[] for _ in predictors]
     cpu: List[List[float]] = [[] for _ in predictors]
     for predictor in predictors:
@@ -141,8 +143,8 @@ def benchmark(predictors: Sequence[Predictor],
         for at, predictor in enumerate(predictors):
             used, start = time.process_time(), time.perf_counter()
             predictor.compute()
-            wall[at].append((time.perf_counter() - start) * 1e3)
-            cpu[at].append((time.process_time() - used) * 1e3)
+            wall[at].append((time.perf_counter() - start) * scale)
+            cpu[at].append((time.process_time() - used) * scale)
     return [latency.summarize(w, c, warmup) for w, c in zip(wall, cpu)]
 
 

@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """Proof that int8 is int8: convolutions that ran in int8, counted in oneDNN's
-own log, against those that training quantized.
+own log, against those that training quantized. Likewise for bf16, which oneDNN
+silently computes in fp32 on a CPU without it.
 
 oneDNN reads DNNL_VERBOSE when it is loaded, so the counting run is a process of
 its own: this module, run with the plan and the inputs on its command line.
@@ -35,7 +36,13 @@ from .program.model import ModelFiles
 
 
 def run(plan: Plan, feed: Batch) -> onednn.ConvolutionCount:
-    """Count the convolutions of one run, by what they computed in.
+    """Count the convolutions of one run, by what they computed in; see
+    `primitives`."""
+    return onednn.count_convolutions(primitives(plan, feed))
+
+
+def primitives(plan: Plan, feed: Batch) -> List[onednn.Primitive]:
+    """What oneDNN executed in one run.
 
     Args:
         plan: of the predictor.
@@ -55,8 +62,7 @@ def run(plan: Plan, feed: Batch) -> onednn.ConvolutionCount:
             sys.executable, '-m', 'act.int8_check',
             json.dumps(dataclasses.asdict(plan)), inputs
         ]
-        primitives = onednn.record(command, env=env)
-    return onednn.count_convolutions(primitives)
+        return onednn.record(command, env=env)
 
 
 def expected(plan: Plan) -> int:
@@ -66,24 +72,32 @@ def expected(plan: Plan) -> int:
 
 def fields(plan: Plan, count: onednn.ConvolutionCount) -> Dict[str, Any]:
     """The record's fields."""
-    return {
-        'int8_op_types': list(plan.op_types),
-        'int8_convs_expected': expected(plan),
-        'int8_convs_ran': count.int8,
-        'fp32_convs_ran': count.fp32,
-        'depthwise_int8_ran': count.depthwise_int8,
-    }
+    found = {'fp32_convs_ran': count.fp32}
+    if plan.precision == 'int8':
+        found.update(int8_op_types=list(plan.op_types),
+                     int8_convs_expected=expected(plan),
+                     int8_convs_ran=count.int8,
+                     depthwise_int8_ran=count.depthwise_int8)
+    return found
 
 
 def failures(plan: Plan, count: onednn.ConvolutionCount) -> List[str]:
-    """A line if what ran is not what training quantized."""
+    """A line if what ran is not what was asked for."""
+    where = plan.files.directory
+    if plan.precision == 'bf16':
+        if count.bf16:
+            return []
+        return [
+            "'%s': no convolution ran in bf16 (%d in fp32): this CPU has no "
+            'bf16 kernels' % (where, count.fp32)
+        ]
     wanted = expected(plan)
     if count.int8 == wanted:
         return []
     return [
         "'%s': %d convolutions ran in int8, training quantized %d (%d ran in "
-        'fp32): the accuracy or the speed is not that of the quantized model' %
-        (plan.files.directory, count.int8, wanted, count.fp32)
+        'fp32): accuracy or speed is not that of the quantized model' %
+        (where, count.int8, wanted, count.fp32)
     ]
 
 

@@ -57,8 +57,8 @@ class Latency:
 
 
 def summarize(wall_ms: Sequence[float],
-              cpu_ms: Sequence[float]=(),
-              warmup: int=WARMUP) -> Latency:
+              cpu_ms: Sequence[float] = (),
+              warmup: int = WARMUP) -> Latency:
     """Figures of a series of runs.
 
     Args:
@@ -70,8 +70,8 @@ def summarize(wall_ms: Sequence[float],
     kept = np.asarray(wall_ms[warmup:], dtype=np.float64)
     half = len(kept) // 2
     p50, p90, p99 = np.percentile(kept, [50, 90, 99])
-    drift = abs(np.median(kept[:half]) - np.median(kept[half:])
-                ) / p50 if half and p50 else 0.0
+    drift = abs(np.median(kept[:half]) -
+                np.median(kept[half:])) / p50 if half and p50 else 0.0
     return Latency(
         mean=float(kept.mean()),
         std=float(kept.std()),

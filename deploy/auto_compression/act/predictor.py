@@ -54,9 +54,9 @@ class Plan:
 def plan(files: ModelFiles,
          options: CpuSection,
          *,
-         precision: str='auto',
-         mkldnn: Optional[bool]=None,
-         threads: Optional[int]=None) -> Plan:
+         precision: str = 'auto',
+         mkldnn: Optional[bool] = None,
+         threads: Optional[int] = None) -> Plan:
     """Decide what a request means for this model on this CPU.
 
     Args:
@@ -90,8 +90,8 @@ def plan(files: ModelFiles,
         raise UserError("--precision %s on the CPU needs oneDNN; leave out "
                         "--use_mkldnn False" % precision)
     if precision == 'bf16' and not any(
-            e in runtime.cpu_extensions() for e in ('avx512_bf16', 'amx_bf16',
-                                                    'avx512f')):
+            e in runtime.cpu_extensions()
+            for e in ('avx512_bf16', 'amx_bf16', 'avx512f')):
         raise UserError("--precision bf16: this CPU (%s) has no AVX-512; use "
                         "fp32 or int8" % runtime.cpu_name())
 
@@ -103,15 +103,14 @@ def plan(files: ModelFiles,
         op_types = list(options.bf16_ops)
     elif types:
         precision, mkldnn = 'simulated_int8', bool(mkldnn)
-    return Plan(
-        files=files,
-        precision=precision,
-        mkldnn=True if mkldnn is None else mkldnn,
-        threads=threads or options.threads or
-        runtime.environment()['cpu_count'],
-        op_types=op_types,
-        deleted_passes=list(options.deleted_passes),
-        quantized=types)
+    return Plan(files=files,
+                precision=precision,
+                mkldnn=True if mkldnn is None else mkldnn,
+                threads=threads or options.threads
+                or runtime.environment()['cpu_count'],
+                op_types=op_types,
+                deleted_passes=list(options.deleted_passes),
+                quantized=types)
 
 
 def _int8_types(asked: Sequence[str], quantized: Dict[str, int]) -> List[str]:
@@ -158,6 +157,9 @@ def build_config(plan: Plan) -> Any:
     else:
         # On by default in 2.6.2.
         config.disable_mkldnn()
+    if plan.precision in ('int8', 'bf16') and not plan.op_types:
+        raise UserError("%s needs its operator types named: oneDNN's default "
+                        'set spoils box decoding' % plan.precision)
     if plan.precision == 'int8':
         # Without a set, box decoding goes int8 and the boxes are garbage.
         config.enable_mkldnn_int8(set(plan.op_types))
@@ -171,8 +173,8 @@ def build_config(plan: Plan) -> Any:
             raise unknown('IR pass', name, passes, 'deleted_passes')
         config.delete_pass(name)
     for getter, wanted in (('mkldnn_enabled', plan.mkldnn),
-                           ('cpu_math_library_num_threads', plan.threads),
-                           ('ir_optim', True)):
+                           ('cpu_math_library_num_threads',
+                            plan.threads), ('ir_optim', True)):
         found = getattr(config, getter)()
         if found != wanted:
             raise UserError("paddle.inference.Config.%s() says %s where %s was "
@@ -191,11 +193,11 @@ class Predictor:
             with runtime.captured_output():
                 self._predictor = inference.create_predictor(config)
         except Exception as e:
-            line = next((l for l in str(e).splitlines()
-                         if 'Error' in l and 'Message' not in l), '')
-            raise UserError("Paddle Inference cannot run '%s' in %s: %s" % (
-                plan.files.directory, plan.precision, line or
-                str(e).strip().splitlines()[-1])) from None
+            line = next((text for text in str(e).splitlines()
+                         if 'Error' in text and 'Message' not in text), '')
+            raise UserError("Paddle Inference cannot run '%s' in %s: %s" %
+                            (plan.files.directory, plan.precision, line
+                             or str(e).strip().splitlines()[-1])) from None
         self.inputs: List[str] = self._predictor.get_input_names()
         self._in = [self._predictor.get_input_handle(n) for n in self.inputs]
         self._out = [
@@ -223,8 +225,8 @@ class Predictor:
         return self.outputs()
 
 
-def split_outputs(outputs: Sequence[np.ndarray], where: str
-                  ) -> 'tuple[np.ndarray, np.ndarray]':
+def split_outputs(outputs: Sequence[np.ndarray],
+                  where: str) -> 'tuple[np.ndarray, np.ndarray]':
     """The boxes (n, 6) and the number of boxes of each image (N,).
 
     Raises:

@@ -109,7 +109,7 @@ def captured_output() -> Iterator[Any]:
             os.close(saved[1])
 
 
-def use_ppdet(directory: Optional[str]=None) -> str:
+def use_ppdet(directory: Optional[str] = None) -> str:
     """Choose which ppdet is imported, before its first import.
 
     Args:
@@ -175,15 +175,25 @@ def cpu_extensions() -> List[str]:
 def environment() -> Dict[str, Any]:
     """What figures depend on besides the model: versions and the machine."""
     return {
-        'python': platform.python_version(),
-        'paddle': version('paddlepaddle') or version('paddlepaddle-gpu'),
-        'paddleslim': version('paddleslim'),
-        'ppdet': version('paddledet'),
-        'numpy': version('numpy'),
-        'opencv': version('opencv-python-headless') or version('opencv-python'),
-        'system': '%s %s' % (platform.system(), platform.release()),
-        'cpu': cpu_name(),
-        'cpu_extensions': cpu_extensions(),
-        'cpu_count': len(os.sched_getaffinity(0))
+        'python':
+        platform.python_version(),
+        'paddle':
+        version('paddlepaddle') or version('paddlepaddle-gpu'),
+        'paddleslim':
+        version('paddleslim'),
+        'ppdet':
+        version('paddledet'),
+        'numpy':
+        version('numpy'),
+        'opencv':
+        version('opencv-python-headless') or version('opencv-python'),
+        'system':
+        '%s %s' % (platform.system(), platform.release()),
+        'cpu':
+        cpu_name(),
+        'cpu_extensions':
+        cpu_extensions(),
+        'cpu_count':
+        len(os.sched_getaffinity(0))
         if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
     }

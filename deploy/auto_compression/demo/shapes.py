@@ -43,7 +43,7 @@ MIN_VISIBLE = 0.45  # an object hidden more than this is painted out again
 SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 
 
-def _regular(corners: int, inner: float=1.0) -> np.ndarray:
+def _regular(corners: int, inner: float = 1.0) -> np.ndarray:
     """Corners (n, 2) of a regular polygon in the unit circle; `inner` < 1
     makes every second corner lie at that radius (a star)."""
     n = corners * (2 if inner != 1.0 else 1)
@@ -74,8 +74,8 @@ def _outline(name: str, rng: np.random.Generator) -> np.ndarray:
     if name == 'ellipse':
         return _regular(48) * (1.0, rng.uniform(0.35, 0.6))
     if name == 'bar':
-        return _regular(4) @np.array([[0.7, 0.7], [-0.7, 0.7]]) * (
-            1.0, rng.uniform(0.25, 0.55))
+        return _regular(4) @ np.array([[0.7, 0.7], [-0.7, 0.7]
+                                       ]) * (1.0, rng.uniform(0.25, 0.55))
     if name == 'half':
         angle = np.linspace(0, np.pi, 25)
         return np.stack([np.cos(angle), np.sin(angle) - 0.4], axis=1)
@@ -87,19 +87,15 @@ def _outline(name: str, rng: np.random.Generator) -> np.ndarray:
 DISTRACTORS = ('ellipse', 'bar', 'half', 'hexagon')
 
 
-def _mask(name: str,
-          rng: np.random.Generator,
-          centre: np.ndarray,
-          radius: float,
-          height: int,
-          width: int) -> np.ndarray:
+def _mask(name: str, rng: np.random.Generator, centre: np.ndarray,
+          radius: float, height: int, width: int) -> np.ndarray:
     """Coverage (height, width) uint8, 0 to 255, antialiased."""
     corners = _outline(name, rng)
     angle = rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)],
                      [np.sin(angle), np.cos(angle)]])
     stretch = np.array([1.0, rng.uniform(0.85, 1.0)])
-    corners = (corners * stretch) @turn.T * radius
+    corners = (corners * stretch) @ turn.T * radius
     mask = np.zeros((height, width), np.uint8)
     scale = 1 << SHIFT
     cv2.fillPoly(mask, [np.round((corners + centre) * scale).astype(np.int32)],
@@ -120,8 +116,8 @@ def _ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     for cells in (2, 5, 12, 40):
         noise = rng.normal(0, rng.uniform(4, 34 / np.sqrt(cells) + 8),
                            (cells, cells, 3)).astype(np.float32)
-        image += cv2.resize(
-            noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        image += cv2.resize(noise, (width, height),
+                            interpolation=cv2.INTER_CUBIC)
     return image
 
 
@@ -154,11 +150,11 @@ def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
     """Lines and letters without a label, in place."""
     height, width = image.shape[:2]
     for _ in range(rng.integers(0, 7)):
-        start, end = (tuple(
-            int(v) for v in rng.uniform(0, (width, height))) for _ in range(2))
+        start, end = (tuple(int(v) for v in rng.uniform(0, (width, height)))
+                      for _ in range(2))
         cv2.line(image, start, end,
-                 rng.uniform(0, 255, 3).tolist(),
-                 int(rng.integers(1, 4)), cv2.LINE_AA)
+                 rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 4)),
+                 cv2.LINE_AA)
     for _ in range(rng.integers(0, 3)):
         text = ''.join(rng.choice(list('OXABD08+*'), 3))
         at = tuple(int(v) for v in rng.uniform(0, (width, height)))
@@ -170,8 +166,8 @@ def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
 def draw_image(seed: int,
                split: str,
                index: int,
-               side: int=320,
-               density: float=1.0) -> Tuple[np.ndarray, List[Dict]]:
+               side: int = 320,
+               density: float = 1.0) -> Tuple[np.ndarray, List[Dict]]:
     """Draw one image.
 
     Args:
@@ -221,7 +217,9 @@ def draw_image(seed: int,
         masks.append(solid.copy())
         ys, xs = np.nonzero(solid)
         box = [
-            float(xs.min()), float(ys.min()), float(xs.max() - xs.min() + 1),
+            float(xs.min()),
+            float(ys.min()),
+            float(xs.max() - xs.min() + 1),
             float(ys.max() - ys.min() + 1)
         ]
         objects.append({
@@ -242,8 +240,8 @@ def write_split(root: str,
                 split: str,
                 count: int,
                 seed: int,
-                side: int=320,
-                density: float=1.0) -> str:
+                side: int = 320,
+                density: float = 1.0) -> str:
     """Write `count` images and their annotation file below `root`.
 
     Returns:
@@ -258,9 +256,8 @@ def write_split(root: str,
         image, objects = draw_image(seed, split, index, side, density)
         name = '%06d.jpg' % index
         quality = 70 + (index * 7) % 26
-        if not cv2.imwrite(
-                os.path.join(image_dir, name), image,
-            [cv2.IMWRITE_JPEG_QUALITY, quality]):
+        if not cv2.imwrite(os.path.join(image_dir, name), image,
+                           [cv2.IMWRITE_JPEG_QUALITY, quality]):
             raise OSError('cannot write %s' % os.path.join(image_dir, name))
         images.append({
             'id': index + 1,
@@ -270,31 +267,33 @@ def write_split(root: str,
         })
         for item in objects:
             annotations.append(
-                dict(
-                    item, id=len(annotations) + 1, image_id=index + 1))
+                dict(item, id=len(annotations) + 1, image_id=index + 1))
     path = os.path.join(root, 'annotations', 'instances_%s.json' % split)
     with open(path + '.tmp', 'w') as f:
-        json.dump({
-            'info': {
-                'description': 'shapes, seed %d, side %d' % (seed, side)
-            },
-            'images': images,
-            'annotations': annotations,
-            'categories': [{
-                'id': i,
-                'name': name
-            } for i, name in CATEGORIES.items()],
-        }, f)
+        json.dump(
+            {
+                'info': {
+                    'description': 'shapes, seed %d, side %d' % (seed, side)
+                },
+                'images':
+                images,
+                'annotations':
+                annotations,
+                'categories': [{
+                    'id': i,
+                    'name': name
+                } for i, name in CATEGORIES.items()],
+            }, f)
     os.replace(path + '.tmp', path)
     return path
 
 
 def generate(root: str,
-             train: int=240,
-             val: int=200,
-             seed: int=7,
-             side: int=320,
-             density: float=1.0) -> None:
+             train: int = 240,
+             val: int = 200,
+             seed: int = 7,
+             side: int = 320,
+             density: float = 1.0) -> None:
     """Write the data set, or keep it if the same one is there already.
 
     It is drawn in a temporary directory beside `root` and renamed, so that a
@@ -337,7 +336,7 @@ def generate(root: str,
         raise
 
 
-def main(argv: Optional[List[str]]=None) -> None:
+def main(argv: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -345,8 +344,10 @@ def main(argv: Optional[List[str]]=None) -> None:
     parser.add_argument('--train', type=int, default=240, help='images')
     parser.add_argument('--val', type=int, default=200, help='images')
     parser.add_argument('--seed', type=int, default=7)
-    parser.add_argument(
-        '--side', type=int, default=320, help='mean side in pixels')
+    parser.add_argument('--side',
+                        type=int,
+                        default=320,
+                        help='mean side in pixels')
     args = parser.parse_args(argv)
     try:
         generate(args.save_dir, args.train, args.val, args.seed, args.side)

@@ -53,10 +53,9 @@ def train_phase(path: str, seed: int) -> None:
     from act import runtime
     runtime.prepare()
     import paddle
+    from ops.depthwise import accelerate
     from ppdet.core.workspace import load_config
     from ppdet.engine import Trainer
-
-    from ops.depthwise import accelerate
     random.seed(seed)
     np.random.seed(seed)
     paddle.seed(seed)
@@ -106,13 +105,13 @@ def main() -> None:
         final = os.path.join('output', 'demo_training',
                              os.path.splitext(name)[0], 'model_final.pdparams')
         if not os.path.exists(final):
-            subprocess.run(
-                [
-                    sys.executable,
-                    os.path.abspath(__file__), args.recipe, '--phase', phase,
-                    '--seed', str(args.seed)
-                ],
-                check=True)
+            subprocess.run([
+                sys.executable,
+                os.path.abspath(__file__), args.recipe, '--phase', phase,
+                '--seed',
+                str(args.seed)
+            ],
+                           check=True)
     target = config.beside(args.recipe, recipe['weights'])
     save_half(final, target)
     print('%s: %.2f MB' % (target, os.path.getsize(target) / 1e6))

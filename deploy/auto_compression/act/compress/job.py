@@ -67,12 +67,10 @@ def ensure_exported(settings: config.Settings) -> None:
             (settings.Global.model_dir, settings.path,
              settings.Global.model_dir))
     script = os.path.normpath(
-        os.path.join(
-            os.path.dirname(os.path.abspath(__file__)), '..', '..',
-            'export.py'))
-    options = ['weights=' + export.weights] + [
-        '%s=%s' % item for item in export.options.items()
-    ]
+        os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..',
+                     'export.py'))
+    options = ['weights=' + export.weights
+               ] + ['%s=%s' % item for item in export.options.items()]
     command = [
         sys.executable, script, '-c', export.config, '--save_dir',
         settings.Global.model_dir, '-o'
@@ -82,8 +80,8 @@ def ensure_exported(settings: config.Settings) -> None:
     if subprocess.run(command).returncode:
         raise UserError(
             "Global.model_dir '%s' does not exist and could not be exported; "
-            "the command was: %s" % (settings.Global.model_dir,
-                                     ' '.join(command)))
+            "the command was: %s" %
+            (settings.Global.model_dir, ' '.join(command)))
 
 
 class _Source:
@@ -106,7 +104,8 @@ class _Source:
         self.inputs = model.inputs()
         names = settings.Global.input_list
         self.input_list = names if isinstance(names, dict) else None
-        if isinstance(names, list) and set(names) != set(self.inputs):
+        given = list(names.values()) if self.input_list else names
+        if given is not None and set(given) != set(self.inputs):
             raise UserError("%s: Global.input_list is %s, the model's inputs "
                             "are %s" % (settings.path, names, self.inputs))
         self.reader = data.open_reader(settings.Reader)
@@ -119,9 +118,8 @@ class _Source:
 
     def feed(self, records: 'list[data.ImageRecord]') -> data.Batch:
         """Images to what the model takes."""
-        return data.feed(
-            self.reader.pipeline(records), self.inputs, self.input_list,
-            self.settings.path)
+        return data.feed(self.reader.pipeline(records), self.inputs,
+                         self.input_list, self.settings.path)
 
     def _check_feed(self, model: Model) -> None:
         batch = self.feed(self.train.records[:1])
@@ -133,13 +131,14 @@ class _Source:
                 raise UserError(
                     "%s: the reader makes '%s' of shape %s, the model takes "
                     "%s; change the Resize of the reader or export the model "
-                    "for this size" % (self.reader.file, name, list(shape),
-                                       list(wanted)))
+                    "for this size" %
+                    (self.reader.file, name, list(shape), list(wanted)))
         wanted = self.settings.Deploy.input_shape
         found = batch['image'].shape[2:] if 'image' in batch else wanted
         if wanted and tuple(found) != tuple(wanted):
-            raise UserError("%s: Deploy.input_shape is %s, the reader makes %s"
-                            % (self.settings.path, list(wanted), list(found)))
+            raise UserError(
+                "%s: Deploy.input_shape is %s, the reader makes %s" %
+                (self.settings.path, list(wanted), list(found)))
 
 
 def compress(settings: config.Settings, save_dir: str,
@@ -221,11 +220,10 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     records = records[:options.calibration_images]
 
     def batches() -> Iterator[data.Batch]:
-        return data.prefetch(
-            iter(data.chunks(records, 1)), source.feed)
+        return data.prefetch(iter(data.chunks(records, 1)), source.feed)
 
-    ptq.quantize(copied.directory, copied.model_filename,
-                 copied.params_filename, made, batches,
+    ptq.quantize(copied.directory,
+                 copied.model_filename, copied.params_filename, made, batches,
                  len(records), settings.QuantAware, options)
     return {
         'algo': options.algo,
@@ -251,8 +249,11 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     if source.val is not None:
         evaluate = evaluator_of(session, source, source.val)
     try:
-        result = loop.train(
-            session, feeds, train, evaluate=evaluate, where=settings.path)
+        result = loop.train(session,
+                            feeds,
+                            train,
+                            evaluate=evaluate,
+                            where=settings.path)
     finally:
         feeds.close()
     session.save(_result_files(settings, os.path.join(made, LAST)))
@@ -275,21 +276,18 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     return fields
 
 
-def evaluator_of(session: Any, source: _Source,
-                 images: data.ImageSet) -> Any:
+def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
     """A function that evaluates the session's student: mAP in [0, 1]."""
-    evaluator = CocoEvaluator(
-        images.annotation_path,
-        category_ids=images.category_ids,
-        image_ids=[r.id for r in images.records])
+    evaluator = CocoEvaluator(images.annotation_path,
+                              category_ids=images.category_ids,
+                              image_ids=[r.id for r in images.records])
 
     def evaluate() -> float:
         evaluator.reset()
-        with tqdm(
-                total=len(images.records),
-                desc='evaluate',
-                unit='image',
-                leave=False) as bar:
+        with tqdm(total=len(images.records),
+                  desc='evaluate',
+                  unit='image',
+                  leave=False) as bar:
             for chunk in data.chunks(images.records, 4):
                 outputs = session.infer(source.feed(chunk))
                 boxes, counts = split_outputs(outputs, 'the student')
@@ -309,17 +307,28 @@ def _record(settings: config.Settings, source: _Source, made: str,
     record = results.new_record('run.py', command)
     record.update(runtime.environment())
     record.update({
-        'model_name': settings.name,
-        'model_dir': save_dir,
-        'model_hash': files.digest(),
-        'config': settings.path,
-        'reference_model_dir': source.files.directory,
-        'strategy': settings.Quantization.strategy,
-        'quantized_ops': sum(count_types(quantized_ops(model)).values()),
-        'dataset': source.train.annotation_path,
-        'device': 'CPU',
-        'model_size_mb': files.size_mb(),
-        'size_ratio': files.size_mb() / source.files.size_mb(),
+        'model_name':
+        settings.name,
+        'model_dir':
+        save_dir,
+        'model_hash':
+        files.digest(),
+        'config':
+        settings.path,
+        'reference_model_dir':
+        source.files.directory,
+        'strategy':
+        settings.Quantization.strategy,
+        'quantized_ops':
+        sum(count_types(quantized_ops(model)).values()),
+        'dataset':
+        source.train.annotation_path,
+        'device':
+        'CPU',
+        'model_size_mb':
+        files.size_mb(),
+        'size_ratio':
+        files.size_mb() / source.files.size_mb(),
     })
     record.update(fields)
     return record
@@ -346,7 +355,7 @@ def _write_log(path: str, log: List[Dict[str, float]]) -> None:
         writer.writerows(log)
 
 
-def latest_result(root: str='output') -> Tuple[str, str]:
+def latest_result(root: str = 'output') -> Tuple[str, str]:
     """Directory and configuration of the most recent result of run.py.
 
     Raises:

@@ -51,10 +51,10 @@ def train(session: Any,
           feeds: Iterator[Batch],
           settings: TrainSection,
           *,
-          evaluate: Optional[Callable[[], float]]=None,
-          hooks: Sequence[Hook]=(),
-          start: int=0,
-          where: str='configuration') -> TrainResult:
+          evaluate: Optional[Callable[[], float]] = None,
+          hooks: Sequence[Hook] = (),
+          start: int = 0,
+          where: str = 'configuration') -> TrainResult:
     """Train for `settings.train_iter` iterations.
 
     Evaluates after each `eval_iter` iterations and after the last. The best
@@ -76,11 +76,10 @@ def train(session: Any,
     result = TrainResult()
     begin = time.perf_counter()
     images = settings.batch_size
-    with tqdm(
-            total=settings.train_iter,
-            initial=start,
-            desc='train',
-            unit='iter') as bar:
+    with tqdm(total=settings.train_iter,
+              initial=start,
+              desc='train',
+              unit='iter') as bar:
         for iteration in range(start + 1, settings.train_iter + 1):
             rate = session.learning_rate()
             feed = next(feeds)
@@ -94,14 +93,13 @@ def train(session: Any,
                     "TrainConfig.learning_rate, or clip gradients with "
                     "TrainConfig.optimizer_builder.grad_clip" %
                     (where, bad[0], terms[bad[0]], iteration, rate))
-            row = dict(
-                terms,
-                iteration=iteration,
-                learning_rate=rate,
-                images_per_second=images / took)
+            row = dict(terms,
+                       iteration=iteration,
+                       learning_rate=rate,
+                       images_per_second=images / took)
             result.log.append(row)
-            bar.set_postfix_str(' '.join(
-                ['%s %.4g' % (n, v) for n, v in terms.items()] + [
+            bar.set_postfix_str(
+                ' '.join(['%s %.4g' % (n, v) for n, v in terms.items()] + [
                     'lr %.2e' % rate,
                     '%.1f images/s' % row['images_per_second'],
                 ]))
@@ -117,9 +115,9 @@ def train(session: Any,
                 if better:
                     result.best_iteration = iteration
                     result.best_state = session.state()
-                bar.write('iteration %d: mAP %.2f%s' % (
-                    iteration, 100 * metric, ' (best so far)'
-                    if better else ''))
+                bar.write('iteration %d: mAP %.2f%s' %
+                          (iteration, 100 * metric,
+                           ' (best so far)' if better else ''))
     if result.best_state is None:
         result.best_iteration = settings.train_iter
         result.best_state = session.state()

@@ -14,7 +14,9 @@
 """Post-training quantization: ranges from a few images, no training."""
 
 import logging
-from typing import Callable, Iterator, List
+from typing import Any, Callable, Iterator, List
+
+import numpy as np
 
 from .. import runtime
 from ..config import QuantAwareSection, QuantizationSection
@@ -22,15 +24,54 @@ from ..data import Batch
 from .irgraph import fast_irgraph
 
 
-def quantize(model_dir: str,
-             model_filename: str,
-             params_filename: str,
-             save_dir: str,
-             batches: Callable[[], Iterator[Batch]],
-             batch_count: int,
-             quant: QuantAwareSection,
-             options: QuantizationSection,
-             skip_tensors: List[str]=()) -> None:
+def uniform_histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """np.histogram over evenly spaced edges, without its sort.
+
+    Given edges, numpy cannot know that they are even and sorts all values: two
+    thirds of the time of post-training quantization. Given a range it makes
+    the same edges, if in the same type, and the same counts.
+
+    Args:
+        values: of any shape.
+        edges: (n + 1,) float64, as np.histogram(..., range=...) made them.
+
+    Returns:
+        (n,) counts.
+    """
+    counts, _ = np.histogram(values.astype(np.float64, copy=False),
+                             bins=len(edges) - 1,
+                             range=(edges[0], edges[-1]))
+    return counts
+
+
+def _with_fast_histogram(base: Any) -> Any:
+    """Paddle's PostTrainingQuantization with `uniform_histogram`."""
+    from paddle.static.quantization.utils import load_variable_data
+
+    class FastPostTrainingQuantization(base):
+
+        def _sample_histogram(self):
+            for name in self._quantized_act_var_name:
+                value = load_variable_data(self._scope, name)
+                if not value.size or name not in self._sampling_act_histogram:
+                    self._zero_size_var_names.add(name)
+                    continue
+                counts, edges = self._sampling_act_histogram[name]
+                counts += uniform_histogram(np.abs(value), edges)
+
+    return FastPostTrainingQuantization
+
+
+def quantize(
+    model_dir: str,
+    model_filename: str,
+    params_filename: str,
+    save_dir: str,
+    batches: Callable[[], Iterator[Batch]],
+    batch_count: int,
+    quant: QuantAwareSection,
+    options: QuantizationSection,
+    skip_tensors: List[str] = ()) -> None:
     """Quantize an inference model and save it, Q/DQ operators included.
 
     This is what PaddleSlim's `quant_post_static` wraps; the wrapper runs
@@ -48,8 +89,9 @@ def quantize(model_dir: str,
     """
     paddle = runtime.import_paddle()
     from paddle.static.quantization import PostTrainingQuantization
-    logging.getLogger('paddle.static.quantization.post_training_quantization'
-                      ).setLevel(logging.WARNING)
+    logging.getLogger(
+        'paddle.static.quantization.post_training_quantization').setLevel(
+            logging.WARNING)
     paddle.enable_static()
     scope = paddle.static.Scope()
     exe = paddle.static.Executor(paddle.CPUPlace())
@@ -59,10 +101,9 @@ def quantize(model_dir: str,
         def __iter__(self):
             return iter(batches())
 
-    loader = paddle.io.DataLoader(
-        _Feeds(), batch_size=None, return_list=True)
+    loader = paddle.io.DataLoader(_Feeds(), batch_size=None, return_list=True)
     with paddle.static.scope_guard(scope), fast_irgraph():
-        ptq = PostTrainingQuantization(
+        ptq = _with_fast_histogram(PostTrainingQuantization)(
             executor=exe,
             scope=scope,
             data_loader=loader,
@@ -82,7 +123,6 @@ def quantize(model_dir: str,
             skip_tensor_list=list(skip_tensors) or None,
             onnx_format=True)
         ptq.quantize()
-        ptq.save_quantized_model(
-            save_dir,
-            model_filename=model_filename,
-            params_filename=params_filename)
+        ptq.save_quantized_model(save_dir,
+                                 model_filename=model_filename,
+                                 params_filename=params_filename)

@@ -26,7 +26,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -70,8 +70,10 @@ class QatSession:
     def step(self, feed: Batch) -> Dict[str, float]:
         """One iteration. Returns the loss and its terms."""
         with self._inside():
+            # A copy: the executor drops inputs that the program, cut off at
+            # the distillation nodes, does not need.
             values = self.exe.run(self.train_program,
-                                  feed=feed,
+                                  feed=dict(feed),
                                   fetch_list=list(self.loss_vars.values()))
         if self.scheduler is not None:
             self.scheduler.step()
@@ -84,7 +86,7 @@ class QatSession:
         """The quantized student's outputs, simulated in float."""
         with self._inside():
             outputs = self.exe.run(self.test_program,
-                                   feed=feed,
+                                   feed=dict(feed),
                                    fetch_list=self.fetch_vars,
                                    return_numpy=False)
         return [np.array(o) for o in outputs]
@@ -100,8 +102,8 @@ class QatSession:
     def restore(self, state: Dict[str, np.ndarray]) -> None:
         """Set what `state` returned."""
         for name, value in state.items():
-            self.scope.find_var(name).get_tensor().set(
-                value, self.paddle.CPUPlace())
+            self.scope.find_var(name).get_tensor().set(value,
+                                                       self.paddle.CPUPlace())
 
     def save(self, files: ModelFiles) -> None:
         """Convert the student as it is now and write it as a model that keeps
@@ -110,11 +112,10 @@ class QatSession:
         state = self.state()
         with self._inside(), fast_irgraph():
             # convert() replaces the weights in the scope by int8 ones.
-            program = convert(
-                self.test_program.clone(for_test=True),
-                self.exe.place,
-                dict(self.quant_config),
-                scope=self.scope)
+            program = convert(self.test_program.clone(for_test=True),
+                              self.exe.place,
+                              dict(self.quant_config),
+                              scope=self.scope)
             block = program.global_block()
             prefix = os.path.join(files.directory,
                                   os.path.splitext(files.model_filename)[0])
@@ -171,8 +172,7 @@ def trainable_parameters(model: Model) -> List[str]:
             name = op.input(WEIGHT_INPUT[op.type])[0]
             if name in shared:
                 value = model.parameter(name)
-                if value.ndim > 1 and not np.array_equal(value,
-                                                         np.rint(value)):
+                if value.ndim > 1 and not np.array_equal(value, np.rint(value)):
                     names.append(name)
             if 'Bias' in op.input_names:
                 names += [n for n in op.input('Bias') if n in shared]
@@ -240,8 +240,10 @@ def _scheduler_and_optimizer_check(train: TrainSection, where: str) -> None:
             raise unknown('schedule', str(kind), known,
                           where + ': TrainConfig.learning_rate.type')
         try:
-            getattr(paddle.optimizer.lr, kind)(
-                **{k: v for k, v in rate.items() if k != 'type'})
+            getattr(paddle.optimizer.lr, kind)(**{
+                k: v
+                for k, v in rate.items() if k != 'type'
+            })
         except (TypeError, ValueError) as e:
             raise UserError("%s: TrainConfig.learning_rate: %s" %
                             (where, str(e).splitlines()[0])) from None
@@ -257,7 +259,7 @@ def build(files: ModelFiles,
           quant: QuantAwareSection,
           distillation: DistillationSection,
           train: TrainSection,
-          where: str='configuration') -> QatSession:
+          where: str = 'configuration') -> QatSession:
     """Build teacher, student and optimizer from a float model.
 
     Args:
@@ -275,8 +277,7 @@ def build(files: ModelFiles,
     with runtime.captured_output():
         from paddleslim.auto_compression import create_compressed_program as cc
         from paddleslim.auto_compression.strategy_config import ProgramInfo
-        from paddleslim.common.recover_program import (
-            recover_inference_program, )
+        from paddleslim.common.recover_program import recover_inference_program
     for name in ('paddleslim.quant.quanter',
                  'paddleslim.auto_compression.create_compressed_program'):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -296,8 +297,8 @@ def build(files: ModelFiles,
     paddle.seed(train.seed)
     scope = paddle.static.Scope()
     exe = paddle.static.Executor(
-        paddle.CUDAPlace(0)
-        if paddle.is_compiled_with_cuda() else paddle.CPUPlace())
+        paddle.CUDAPlace(0) if paddle.is_compiled_with_cuda() else paddle.
+        CPUPlace())
     seconds: Dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -361,20 +362,19 @@ def build(files: ModelFiles,
     terms = {'loss': train_info.fetch_targets[0]}
     if len(train_info.loss_dict) > 1:
         terms.update(train_info.loss_dict)
-    return QatSession(
-        paddle=paddle,
-        scope=scope,
-        exe=exe,
-        train_program=train_info.program,
-        test_program=test_info.program,
-        feed_names=list(names),
-        fetch_vars=list(test_info.fetch_targets),
-        loss_vars=terms,
-        scheduler=scheduler,
-        optimizer=train_info.optimizer,
-        quant_config=used,
-        frozen=frozen,
-        seconds=seconds)
+    return QatSession(paddle=paddle,
+                      scope=scope,
+                      exe=exe,
+                      train_program=train_info.program,
+                      test_program=test_info.program,
+                      feed_names=list(names),
+                      fetch_vars=list(test_info.fetch_targets),
+                      loss_vars=terms,
+                      scheduler=scheduler,
+                      optimizer=train_info.optimizer,
+                      quant_config=used,
+                      frozen=frozen,
+                      seconds=seconds)
 
 
 def _freeze(program: Any, trainable: 'set[str]',

@@ -15,8 +15,9 @@
 
 The saved model serves TensorRT as well, so none of this is done to it: each
 rewrite works on a copy, when a CPU predictor is built. Each returns how many
-places it changed, and leaves what the program computes as it is; the tests
-compare outputs.
+places it changed. Those of this module leave what the program computes as it
+is (the tests compare outputs); those of `halving` keep oneDNN near it on a CPU
+without VNNI.
 """
 
 import os
@@ -26,11 +27,12 @@ from typing import Any, Dict, List
 import numpy as np
 
 from ..errors import UserError
+from . import halving
 from .inspect import WEIGHT_INPUT, is_observer, quantized_ops
 from .model import Model, ModelFiles
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 1
+VERSION = 2
 
 
 def strip_observers(model: Model) -> int:
@@ -120,11 +122,22 @@ def mend_integer_weights(model: Model) -> List[str]:
 
 
 REWRITES = (strip_observers, mark_float_ops, mend_integer_weights)
+# For a CPU on which oneDNN halves the weights of signed sources.
+HALVING_REWRITES = (halving.shift_to_unsigned, halving.round_to_even)
 
 
-def prepare(model: Model) -> Dict[str, Any]:
-    """Apply all rewrites, in order. Returns {rewrite's name: its result}."""
-    return {rewrite.__name__: rewrite(model) for rewrite in REWRITES}
+def prepare(model: Model, halves: bool) -> Dict[str, Any]:
+    """Apply the rewrites, in order.
+
+    Args:
+        model: changed in place.
+        halves: whether the CPU has no VNNI, see `halving`.
+
+    Returns:
+        {rewrite's name: its result}.
+    """
+    rewrites = REWRITES + (HALVING_REWRITES if halves else ())
+    return {rewrite.__name__: rewrite(model) for rewrite in rewrites}
 
 
 def cache_dir() -> str:
@@ -137,15 +150,17 @@ def cache_dir() -> str:
 def prepared(files: ModelFiles) -> ModelFiles:
     """The prepared copy of a quantized model, made on first use.
 
-    Copies lie in the user's cache, keyed by the model's hash; never beside
-    the user's model. If the cache cannot be written, a temporary directory
-    is used.
+    Copies lie in the user's cache, keyed by the model's hash and by what the
+    CPU needs; never beside the user's model. If the cache cannot be written, a
+    temporary directory is used.
 
     Raises:
         UserError: see `Model.load`.
     """
     files.check()
-    name = '%s-v%d' % (files.digest()[:32], VERSION)
+    halves = halving.halves()
+    name = '%s-v%d%s' % (files.digest()[:32], VERSION,
+                         '-halving' if halves else '')
     target = ModelFiles(os.path.join(cache_dir(), name))
     if os.path.isdir(target.directory):
         try:
@@ -153,7 +168,7 @@ def prepared(files: ModelFiles) -> ModelFiles:
         except UserError:
             pass  # left behind half-cleaned: made anew below
     model = Model.load(files)
-    prepare(model)
+    prepare(model, halves)
     try:
         model.save(target)
     except OSError:

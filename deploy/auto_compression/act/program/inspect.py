@@ -68,8 +68,7 @@ def quantized_ops(model: Model) -> List[Any]:
     result = []
     for op in model.ops:
         weight = WEIGHT_INPUT.get(op.type)
-        if weight is not None and all(n in quantized
-                                      for n in op.input_arg_names
+        if weight is not None and all(n in quantized for n in op.input_arg_names
                                       if n not in _bias(op)):
             result.append(op)
         quantized.difference_update(op.output_arg_names)

@@ -102,7 +102,7 @@ class Model:
         with open(files.model_path, 'rb') as f:
             content = f.read()
         try:
-            with _static_mode(paddle):
+            with static_mode(paddle):
                 program = static.deserialize_program(content)
         except Exception:
             raise UserError("'%s' is not a Paddle inference program, or is "
@@ -111,7 +111,7 @@ class Model:
         scope = static.Scope()
         with open(files.params_path, 'rb') as f:
             content = f.read()
-        with static.scope_guard(scope), _static_mode(paddle):
+        with static.scope_guard(scope), static_mode(paddle):
             exe = static.Executor(paddle.CPUPlace())
             try:
                 static.deserialize_persistables(program, content, exe)
@@ -130,13 +130,12 @@ class Model:
         os.makedirs(parent, exist_ok=True)
         work = tempfile.mkdtemp(prefix='.model_', dir=parent)
         try:
-            with paddle.static.scope_guard(self.scope), _static_mode(paddle):
+            with paddle.static.scope_guard(self.scope), static_mode(paddle):
                 exe = paddle.static.Executor(paddle.CPUPlace())
                 params = io._serialize_persistables(self.program, exe)
-            for name, data in (
-                (files.model_filename,
-                 self.program.desc.serialize_to_string()),
-                (files.params_filename, params)):
+            for name, data in ((files.model_filename,
+                                self.program.desc.serialize_to_string()),
+                               (files.params_filename, params)):
                 with open(os.path.join(work, name), 'wb') as f:
                     f.write(data)
             os.chmod(work, 0o755)
@@ -153,9 +152,7 @@ class Model:
 
     def inputs(self) -> List[str]:
         """Names of the model's inputs."""
-        return [
-            op.output('Out')[0] for op in self.ops if op.type == 'feed'
-        ]
+        return [op.output('Out')[0] for op in self.ops if op.type == 'feed']
 
     def parameter(self, name: str) -> np.ndarray:
         """A copy of a parameter's value."""
@@ -173,7 +170,7 @@ class Model:
                 yield var
 
 
-class _static_mode:
+class static_mode:
     """Static mode for a while; the executor refuses to work without."""
 
     def __init__(self, paddle: Any) -> None:

@@ -1,0 +1,111 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Command lines: exit codes, booleans, overrides, speed of --help."""
+
+import argparse
+import time
+
+import pytest
+from act import cli
+from act.errors import CheckFailed, UserError, unknown
+from conftest import run_script
+
+SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py')
+
+
+@pytest.mark.parametrize('raised, code', [
+    (None, 0),
+    (UserError('x'), 2),
+    (CheckFailed('x'), 1),
+    (KeyboardInterrupt(), 130),
+])
+def test_exit_codes(raised, code, capsys):
+
+    def main():
+        if raised:
+            raise raised
+
+    assert cli.run(main) == code
+    if code in (1, 2):
+        assert capsys.readouterr().err == 'error: x\n'
+
+
+@pytest.mark.parametrize('words, value', [
+    ([], False),
+    (['--flag'], True),
+    (['--flag', 'False'], False),
+    (['--flag', '0'], False),
+    (['--flag', 'true'], True),
+])
+def test_flags(words, value):
+    parser = argparse.ArgumentParser()
+    cli.add_flag(parser, '--flag')
+    assert parser.parse_args(words).flag is value
+
+
+def test_flag_refuses_other_words(capsys):
+    parser = argparse.ArgumentParser()
+    cli.add_flag(parser, '--flag')
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(['--flag', 'maybe'])
+    assert stop.value.code == 2
+    assert "'maybe' is not True or False" in capsys.readouterr().err
+
+
+def test_overrides():
+    assert cli.parse_overrides(['A.b=1', 'A.c=[2, x]', 'd=a=b', 'e=False']) == {
+        'A': {
+            'b': 1,
+            'c': [2, 'x']
+        },
+        'd': 'a=b',
+        'e': False,
+    }
+
+
+@pytest.mark.parametrize('pair', ['novalue', '=1', 'a=[1'])
+def test_bad_overrides(pair):
+    with pytest.raises(UserError):
+        cli.parse_overrides([pair])
+
+
+def test_override_of_a_value_and_its_keys():
+    with pytest.raises(UserError, match="'a' is given a value and keys"):
+        cli.parse_overrides(['a=1', 'a.b=2'])
+
+
+def test_unknown_word_names_the_nearest():
+    error = unknown('key', 'trian_iter', ['train_iter', 'eval_iter'], 'f.yml')
+    assert str(error) == ("f.yml: unknown key 'trian_iter'; did you mean "
+                          "'train_iter'?")
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_help_imports_no_paddle(script):
+    # Half a second is the promise; the bound here leaves room for a loaded
+    # machine, which importing paddle (3 s) would still exceed.
+    start = time.process_time()
+    done = run_script(script, '--help')
+    assert done.returncode == 0
+    assert 'usage' in done.stdout
+    probe = run_script(script,
+                       '--help',
+                       env={
+                           'PYTHONVERBOSE': '1',
+                           'PATH': '/usr/bin:/bin'
+                       })
+    assert "import 'argparse'" in probe.stderr
+    for heavy in ('paddle', 'ppdet', 'cv2', 'numpy', 'pydantic'):
+        assert "import '%s'" % heavy not in probe.stderr, heavy
+    assert time.process_time() - start < 5

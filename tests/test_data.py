@@ -1,0 +1,192 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Images: which there are, in which order, and what is refused."""
+
+import itertools
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+from act import data
+from act.config import ReaderSection
+from act.errors import UserError
+from conftest import PROJECT
+
+READER = os.path.join(PROJECT, 'configs', 'readers', 'picodet_320.yml')
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two images and their annotations; categories not in order of ids."""
+    os.makedirs(str(tmp_path / 'images'))
+    for name, value in (('a.jpg', 50), ('b.png', 200)):
+        cv2.imwrite(str(tmp_path / 'images' / name),
+                    np.full((40, 60, 3), value, np.uint8))
+    content = {
+        'images': [{
+            'id': 9,
+            'file_name': 'b.png',
+            'height': 40,
+            'width': 60
+        }, {
+            'id': 3,
+            'file_name': 'a.jpg',
+            'height': 40,
+            'width': 60
+        }],
+        'categories': [{
+            'id': 8,
+            'name': 'y'
+        }, {
+            'id': 2,
+            'name': 'x'
+        }],
+        'annotations': [],
+    }
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_order_of_images_and_classes(dataset):
+    images = data.load_images(str(dataset), 'images', 'a.json')
+    assert [r.id for r in images.records] == [3, 9]
+    # As PaddleDetection numbers them: in the order of the file.
+    assert images.category_ids == [8, 2]
+    assert images.class_names == ['y', 'x']
+    assert [r.id for r in images.take(1).records] == [3]
+
+
+def test_missing_image_is_named(dataset):
+    os.remove(str(dataset / 'images' / 'a.jpg'))
+    with pytest.raises(UserError, match='1 of 2 images .* missing.*a.jpg'):
+        data.load_images(str(dataset), 'images', 'a.json')
+
+
+@pytest.mark.parametrize('content, line', [
+    ('{"images": [', 'not valid JSON'),
+    ('[]', 'has no images'),
+    ('{"images": [{"id": 1}], "categories": []}', 'has no categories'),
+])
+def test_bad_annotations(tmp_path, content, line):
+    (tmp_path / 'a.json').write_text(content)
+    with pytest.raises(UserError, match=line):
+        data.read_annotations(str(tmp_path / 'a.json'))
+
+
+def test_missing_annotations(tmp_path):
+    with pytest.raises(UserError, match='-o Reader.dataset_dir=DIR'):
+        data.read_annotations(str(tmp_path / 'a.json'))
+
+
+def test_pipeline_makes_what_ppdet_makes(dataset):
+    reader = data.open_reader(
+        ReaderSection(file=READER,
+                      dataset_dir=str(dataset),
+                      image_dir='images',
+                      anno_path='a.json'))
+    batch = reader.pipeline(reader.val().records)
+    assert batch['image'].shape == (2, 3, 320, 320)
+    assert batch['image'].dtype == np.float32
+    np.testing.assert_allclose(batch['im_shape'], [[320, 320]] * 2)
+    np.testing.assert_allclose(batch['scale_factor'],
+                               [[320 / 40, 320 / 60]] * 2,
+                               rtol=1e-6)
+    # Plain images: the normalized value, by the definition of NormalizeImage.
+    mean, std = np.array([.485, .456, .406]), np.array([.229, .224, .225])
+    np.testing.assert_allclose(batch['image'][1].mean(axis=(1, 2)),
+                               (200 / 255 - mean) / std,
+                               rtol=1e-4)
+    # The annotation's other images are not read.
+    assert batch['im_id'].ravel().tolist() == [3, 9]
+
+
+def test_broken_image_is_named(dataset):
+    path = dataset / 'images' / 'a.jpg'
+    path.write_bytes(path.read_bytes()[:20])
+    reader = data.open_reader(
+        ReaderSection(file=READER,
+                      dataset_dir=str(dataset),
+                      image_dir='images',
+                      anno_path='a.json'))
+    with pytest.raises(UserError, match='a.jpg.*broken'):
+        reader.pipeline(reader.val().records[:1])
+
+
+@pytest.mark.parametrize('transforms, line', [
+    ([], 'must begin with Decode'),
+    ([{
+        'Resize': {}
+    }], 'must begin with Decode'),
+    ([{
+        'Decode': {}
+    }, {
+        'Resise': {}
+    }], "unknown transform 'Resise'; did you mean 'Resize'"),
+    ([{
+        'Decode': {}
+    }, {
+        'Resize': {
+            'size': 3
+        }
+    }], 'transform Resize'),
+])
+def test_bad_transforms(transforms, line):
+    with pytest.raises(UserError, match=line):
+        data.Pipeline(transforms, [], 'reader.yml')
+
+
+def test_other_metric_is_refused(tmp_path):
+    (tmp_path / 'r.yml').write_text('metric: VOC')
+    with pytest.raises(UserError, match="metric 'VOC' is not supported"):
+        data.open_reader(ReaderSection(file=str(tmp_path / 'r.yml')))
+
+
+def test_endless_is_deterministic_and_goes_on():
+    first = list(itertools.islice(data.endless('abcde', 2, seed=1), 10))
+    again = list(itertools.islice(data.endless('abcde', 2, seed=1), 10))
+    assert first == again
+    assert first != list(itertools.islice(data.endless('abcde', 2, seed=2), 10))
+    resumed = list(
+        itertools.islice(data.endless('abcde', 2, seed=1, start=4), 6))
+    assert resumed == first[4:]
+    # Each pass has each image once.
+    flat = list(itertools.chain(*first))
+    for start in range(0, 20, 5):
+        assert sorted(flat[start:start + 5]) == list('abcde')
+
+
+def test_prefetch_keeps_order_and_hands_exceptions_over():
+    assert list(data.prefetch(iter(range(20)),
+                              lambda x: x * x)) == [x * x for x in range(20)]
+
+    def fail(x):
+        if x == 3:
+            raise UserError('broken')
+        return x
+
+    seen = []
+    with pytest.raises(UserError, match='broken'):
+        for value in data.prefetch(iter(range(20)), fail):
+            seen.append(value)
+    assert seen == [0, 1, 2]
+
+
+def test_feed_maps_names_and_refuses_others():
+    batch = {'image': np.zeros(1), 'scale_factor': np.ones(1)}
+    fed = data.feed(batch, ['x'], {'image': 'x'}, 'f.yml')
+    assert list(fed) == ['x']
+    with pytest.raises(UserError, match="input 'y'.*Global.input_list"):
+        data.feed(batch, ['y'], None, 'f.yml')
