@@ -136,7 +136,7 @@ class Pipeline:
         Raises:
             UserError: a transform ppdet does not have, or wrong arguments.
         """
-        runtime.prepare()
+        runtime.import_ppdet()
         from ppdet.data import transform
         self._where = where
         known = [

@@ -109,10 +109,13 @@ def export_model(config_path: str,
         raise UserError("ppdet configuration '%s' does not exist" % config_path)
     runtime.prepare()
     runtime.use_ppdet(ppdet_dir or None)
+    runtime.import_ppdet()
     import paddle
     from ppdet.core.workspace import load_config, merge_config
     from ppdet.engine import Trainer
-    logging.getLogger('ppdet').setLevel(logging.ERROR)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith('ppdet'):
+            logging.getLogger(name).setLevel(logging.ERROR)
     try:
         cfg = load_config(config_path)
         merge_config(options)

@@ -21,6 +21,8 @@ Call `prepare()` before the first import of paddle, ppdet or paddleslim;
 import contextlib
 import ctypes
 import importlib.metadata
+import io
+import logging
 import os
 import platform
 import sys
@@ -77,7 +79,20 @@ def import_paddle():
     """`import paddle`, safely. Returns the module."""
     prepare()
     import paddle
+    # "The old way to load inference model is deprecated": the new way knows
+    # no file names of its own.
+    logging.getLogger('paddle.static.io').setLevel(logging.ERROR)
     return paddle
+
+
+def import_ppdet():
+    """`import ppdet`, safely. Returns the module."""
+    import_paddle()
+    # It prints twice that its tracking part would like numba.
+    with contextlib.redirect_stdout(io.StringIO()):
+        import ppdet.data
+        import ppdet.engine  # noqa: F401
+    return ppdet
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def train_phase(path: str, seed: int) -> None:
 
     import numpy as np
     from act import runtime
-    runtime.prepare()
+    runtime.import_ppdet()
     import paddle
     from ops.depthwise import accelerate
     from ppdet.core.workspace import load_config
