@@ -43,14 +43,19 @@ def digests(directory):
 @pytest.fixture(scope='module')
 def session(settings, float_model):
     """A student after two steps at a warm-up's rates, with the reader."""
-    train = settings.TrainConfig.model_copy(
-        update=dict(train_iter=2,
-                    batch_size=2,
-                    learning_rate=dict(type='LinearWarmup',
-                                       learning_rate=1e-3,
-                                       warmup_steps=10,
-                                       start_lr=0.0,
-                                       end_lr=1e-3)))
+    train = settings.TrainConfig.model_copy(update=dict(
+        train_iter=2,
+        batch_size=2,
+        # Moves each weight by the rate, however small its
+        # gradient.
+        optimizer_builder={'optimizer': {
+            'type': 'Adam'
+        }},
+        learning_rate=dict(type='LinearWarmup',
+                           learning_rate=1e-3,
+                           warmup_steps=10,
+                           start_lr=0.0,
+                           end_lr=1e-3)))
     made = qat.build(ModelFiles(float_model), ['image', 'scale_factor'],
                      settings.QuantAware, settings.Distillation, train)
     reader = data.open_reader(settings.Reader)
@@ -123,8 +128,8 @@ def test_saving_does_not_disturb_training(session, tmp_path):
         accuracy.from_model_output([1, 2], boxes, counts)
         for boxes, counts in (before, found)
     ]
-    agreement = accuracy.agreement_ap(*sides, score_threshold=0.1)
-    assert agreement.boxes > 5 and agreement.map > 0.98
+    agreement = accuracy.agreement_ap(*sides, score_threshold=0.3)
+    assert agreement.boxes > 5 and agreement.map > 0.95
     assert len(list(saved.persistable()))
 
 

@@ -89,9 +89,16 @@ def import_ppdet():
     """`import ppdet`, safely. Returns the module."""
     import_paddle()
     # It prints twice that its tracking part would like numba.
-    with contextlib.redirect_stdout(io.StringIO()):
+    out = sys.stdout
+    with contextlib.redirect_stdout(io.StringIO()) as silent:
         import ppdet.data
         import ppdet.engine  # noqa: F401
+    # Its loggers were made meanwhile.
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith('ppdet'):
+            for handler in getattr(logger, 'handlers', ()):
+                if getattr(handler, 'stream', None) is silent:
+                    handler.setStream(out)
     return ppdet
 
 

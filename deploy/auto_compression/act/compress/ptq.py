@@ -21,6 +21,7 @@ import numpy as np
 from .. import runtime
 from ..config import QuantAwareSection, QuantizationSection
 from ..data import Batch
+from ..program.model import static_mode
 from .irgraph import fast_irgraph
 
 
@@ -92,7 +93,6 @@ def quantize(
     logging.getLogger(
         'paddle.static.quantization.post_training_quantization').setLevel(
             logging.WARNING)
-    paddle.enable_static()
     scope = paddle.static.Scope()
     exe = paddle.static.Executor(paddle.CPUPlace())
 
@@ -101,8 +101,11 @@ def quantize(
         def __iter__(self):
             return iter(batches())
 
-    loader = paddle.io.DataLoader(_Feeds(), batch_size=None, return_list=True)
-    with paddle.static.scope_guard(scope), fast_irgraph():
+    with static_mode(paddle):
+        loader = paddle.io.DataLoader(_Feeds(),
+                                      batch_size=None,
+                                      return_list=True)
+    with static_mode(paddle), paddle.static.scope_guard(scope), fast_irgraph():
         ptq = _with_fast_histogram(PostTrainingQuantization)(
             executor=exe,
             scope=scope,
