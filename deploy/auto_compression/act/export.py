@@ -107,9 +107,7 @@ def export_model(config_path: str,
     """
     if not os.path.isfile(config_path):
         raise UserError("ppdet configuration '%s' does not exist" % config_path)
-    runtime.prepare()
-    runtime.use_ppdet(ppdet_dir or None)
-    runtime.import_ppdet()
+    runtime.import_ppdet(ppdet_dir or None)
     import paddle
     from ppdet.core.workspace import load_config, merge_config
     from ppdet.engine import Trainer

@@ -85,14 +85,27 @@ def import_paddle():
     return paddle
 
 
-def import_ppdet():
-    """`import ppdet`, safely. Returns the module."""
+def import_ppdet(directory: Optional[str] = None):
+    """`import ppdet`, safely. Returns the module.
+
+    Args:
+        directory: see `use_ppdet`; of effect at the first import.
+
+    Raises:
+        UserError: `directory` holds no ppdet, or a package it needs is missing.
+    """
     import_paddle()
+    where = use_ppdet(directory)
     # It prints twice that its tracking part would like numba.
     out = sys.stdout
     with contextlib.redirect_stdout(io.StringIO()) as silent:
-        import ppdet.data
-        import ppdet.engine  # noqa: F401
+        try:
+            import ppdet.data
+            import ppdet.engine  # noqa: F401
+        except ModuleNotFoundError as e:
+            raise UserError("ppdet (%s) needs the module '%s': install its "
+                            'package with -c constraints.txt' %
+                            (where, e.name)) from None
     # Its loggers were made meanwhile.
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith('ppdet'):
@@ -144,6 +157,8 @@ def use_ppdet(directory: Optional[str] = None) -> str:
     Raises:
         UserError: `directory` holds no ppdet.
     """
+    if 'ppdet' in sys.modules:
+        return os.path.dirname(sys.modules['ppdet'].__path__[0])
     here = os.path.abspath(__file__)
     in_tree = os.path.normpath(os.path.join(here, '..', '..', '..', '..'))
     place = directory or in_tree

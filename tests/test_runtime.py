@@ -1,0 +1,92 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The traps of the libraries, each met in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from act import runtime
+from act.errors import UserError
+from conftest import PROJECT
+
+
+def python(code):
+    """Run code with the project on its path; returns what subprocess does."""
+    return subprocess.run([sys.executable, '-c', code],
+                          env=dict(os.environ, PYTHONPATH=PROJECT),
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE,
+                          universal_newlines=True)
+
+
+def test_zlib_works_after_paddle():
+    # Without prepare() this process ends in a segmentation fault or a
+    # zlib.error: libpaddle exports a zlib of its own.
+    done = python('from act import runtime; runtime.import_paddle(); '
+                  'import zlib; zlib.decompress(zlib.compress(b"x" * 9999)); '
+                  'import scipy.optimize, pycocotools.coco; print("fine")')
+    assert done.stdout.strip() == 'fine', done.stderr
+
+
+def test_ppdet_imports_without_noise_and_still_logs():
+    done = python('from act import runtime; ppdet = runtime.import_ppdet(); '
+                  'import logging; '
+                  'logging.getLogger("ppdet.engine").info("heard")')
+    assert done.returncode == 0, done.stderr
+    assert 'numba' not in done.stdout
+    assert 'heard' in done.stdout
+
+
+def test_native_output_is_caught_and_comes_back(capfd):
+    with runtime.captured_output() as sink:
+        os.write(1, b'hidden')
+    sink_closed = sink.closed
+    os.write(1, b'shown')
+    assert capfd.readouterr().out == 'shown'
+    assert sink_closed
+
+
+def test_another_paddle_is_refused(monkeypatch):
+    monkeypatch.setattr(runtime, '_prepared', False)
+    monkeypatch.setattr(runtime, 'PADDLE', '9.9.9')
+    with pytest.raises(UserError, match='paddlepaddle 9.9.9 is needed, found'):
+        runtime.prepare()
+
+
+def test_a_directory_without_ppdet_is_refused(tmp_path):
+    done = python('from act import cli, runtime; import sys; '
+                  'sys.exit(cli.run(lambda: runtime.use_ppdet(%r)))' %
+                  str(tmp_path))
+    assert done.returncode == 2
+    assert 'holds no ppdet package' in done.stderr
+
+
+def test_a_checkout_comes_first(tmp_path):
+    (tmp_path / 'ppdet').mkdir()
+    (tmp_path / 'ppdet' / '__init__.py').write_text('MINE = 1')
+    done = python('from act import runtime; runtime.use_ppdet(%r); '
+                  'import ppdet; print(ppdet.MINE)' % str(tmp_path))
+    assert done.stdout.strip() == '1', done.stderr
+
+
+def test_environment_names_the_machine():
+    found = runtime.environment()
+    assert found['paddle'] == runtime.PADDLE
+    assert found['cpu'] and found['cpu_count'] >= 1
+    assert set(found['cpu_extensions']) <= {
+        'avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8',
+        'amx_bf16'
+    }
