@@ -19,7 +19,7 @@ import os
 import jsonschema
 import numpy as np
 import pytest
-from act import results, runtime
+from act import files, results, runtime
 from act.errors import UserError
 
 
@@ -166,11 +166,12 @@ def test_a_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     with pytest.raises(UserError):
         results.write_json(record(map=1000.0), path)
 
-    def full(content, f, **options):
-        f.write('{"map":')
+    def full(path, mode):
+        with open(path, mode) as f:
+            f.write(b'{"map":')
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(json, 'dump', full)
+    monkeypatch.setattr(files, 'open', full, raising=False)
     with pytest.raises(UserError, match='No space left'):
         results.write_json(record(map=2.0), path)
     assert results.read_json(path)['map'] == 1.0

@@ -40,7 +40,7 @@ from typing import (
 
 import numpy as np
 
-from .data import read_annotations
+from .data import ImageSet, read_annotations
 from .errors import CheckFailed, UserError, unknown
 
 BACKENDS = ('auto', 'faster_coco_eval', 'pycocotools')
@@ -406,6 +406,13 @@ class CocoEvaluator:
         self._truth = _ground_truth(annotations, category_ids, image_ids)
         self._image_ids = self._truth.image_ids
         self._detections: Dict[int, Detections] = {}
+
+    @classmethod
+    def of(cls, images: ImageSet) -> 'CocoEvaluator':
+        """An evaluator of exactly these images, with the reader's classes."""
+        return cls(images.annotation_path,
+                   category_ids=images.category_ids,
+                   image_ids=[r.id for r in images.records])
 
     def reset(self) -> None:
         """Forget all detections."""

@@ -48,6 +48,11 @@ class GlobalSection(_Section):
     include_nms: Literal[True] = True
     Evaluation: bool = True
 
+    @property
+    def input_mapping(self) -> Optional[Dict[str, str]]:
+        """{reader's name: model's name}, None if the names are the same."""
+        return self.input_list if isinstance(self.input_list, dict) else None
+
 
 class ExportSection(_Section):
     """How `model_dir` came to be: a ppdet configuration and weights."""
@@ -235,7 +240,6 @@ def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
     overrides = dict(overrides or {})
     presets = content.pop(PRESETS, {}) or {}
     chosen = overrides.pop(PRESET, content.pop(PRESET, None))
-    content.pop(PRESET, None)
     if chosen is not None:
         if not isinstance(presets, dict) or chosen not in presets:
             raise UserError(
@@ -243,9 +247,8 @@ def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
                 (path, chosen, ', '.join(map(str, presets)) or 'none'))
         content = merge(content, presets[chosen] or {})
     content = merge(content, overrides)
-    for key in ('path', ):
-        if key in content:
-            raise UserError("%s: unknown key '%s'" % (path, key))
+    if 'path' in content:
+        raise UserError("%s: unknown key 'path'" % path)
     try:
         settings = Settings(**content, path=path)
     except pydantic.ValidationError as e:

@@ -22,6 +22,7 @@ import numpy as np
 
 from .accuracy import Detections
 from .errors import UserError
+from .files import write_whole
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BLACK = (0, 0, 0)
@@ -193,17 +194,8 @@ def write_image(path: str, image: np.ndarray) -> None:
                         (path, suffix))
     # Encoded in memory: cv2.imwrite does not say why it failed.
     encoded = cv2.imencode(suffix, image)[1]
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, '.%s.%d.tmp' % (name, os.getpid()))
     try:
-        os.makedirs(directory or '.', exist_ok=True)
-        try:
-            with open(temporary, 'wb') as f:
-                f.write(encoded.tobytes())
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.remove(temporary)
+        write_whole(path, encoded.tobytes())
     except OSError as e:
         raise UserError("picture '%s' cannot be written: %s" %
                         (path, e.strerror or e)) from None

@@ -56,25 +56,16 @@ class Options:
 
 
 def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
-    section = settings.Global
-    files = ModelFiles(model_dir, section.model_filename,
-                       section.params_filename)
-    return plan(files,
+    return plan(ModelFiles.named(settings.Global, model_dir),
                 settings.Deploy.cpu,
                 precision=options.precision,
                 mkldnn=options.use_mkldnn,
                 threads=options.threads)
 
 
-def _input_list(settings: config.Settings) -> Optional[Dict[str, str]]:
-    names = settings.Global.input_list
-    return names if isinstance(names, dict) else None
-
-
 def _record(settings: config.Settings, model_dir: str, made: Plan,
             options: Options, command: List[str]) -> Dict[str, Any]:
-    files = ModelFiles(model_dir, settings.Global.model_filename,
-                       settings.Global.params_filename)
+    files = ModelFiles.named(settings.Global, model_dir)
     record = results.new_record('paddle_inference_eval.py', command)
     record.update(runtime.environment())
     record.update({
@@ -155,8 +146,7 @@ def evaluate(settings: config.Settings,
                         'section' % (settings.path, plans[0].precision))
     if compare:
         plans.append(
-            plan(ModelFiles(compare, settings.Global.model_filename,
-                            settings.Global.params_filename),
+            plan(ModelFiles.named(settings.Global, compare),
                  settings.Deploy.cpu,
                  threads=options.threads))
     reader = data.open_reader(settings.Reader)
@@ -166,23 +156,22 @@ def evaluate(settings: config.Settings,
                            reader.pipeline,
                            images.records,
                            batch_size=options.batch_size,
-                           input_list=_input_list(settings),
+                           input_list=settings.Global.input_mapping,
                            where=settings.path)
     latencies = [p.inference() for p in passes]
     if options.benchmark:
         batch = reader.pipeline(images.records[:options.batch_size])
-        latencies = inference.benchmark(predictors,
-                                        batch,
-                                        input_list=_input_list(settings),
-                                        where=settings.path)
+        latencies = inference.benchmark(
+            predictors,
+            batch,
+            input_list=settings.Global.input_mapping,
+            where=settings.path)
 
     records, failures = [], []
-    for directory, made, done, speed in zip(directories, plans, passes,
-                                            latencies):
-        evaluator = accuracy.CocoEvaluator(
-            images.annotation_path,
-            category_ids=images.category_ids,
-            image_ids=[r.id for r in images.records])
+    for directory, predictor, done, speed in zip(directories, predictors,
+                                                 passes, latencies):
+        made = predictor.plan
+        evaluator = accuracy.CocoEvaluator.of(images)
         evaluator.process(done.detections)
         record = _record(settings, directory, made, options, command)
         record.update(dataset=images.annotation_path,
@@ -197,9 +186,8 @@ def evaluate(settings: config.Settings,
         if made.precision in ('int8', 'bf16'):
             count = int8_check.run(
                 made,
-                data.feed(reader.pipeline(images.records[:1]),
-                          predictors[0].inputs, _input_list(settings),
-                          settings.path))
+                data.feed(reader.pipeline(images.records[:1]), predictor.inputs,
+                          settings.Global.input_mapping, settings.path))
             record.update(int8_check.fields(made, count))
             failures += int8_check.failures(made, count)
         if options.check:
@@ -302,7 +290,7 @@ def draw_image(settings: config.Settings, model_dir: str, image_file: str,
     record = data.ImageRecord(0, image_file, *picture.shape[:2])
     done, = inference.run([predictor],
                           reader.pipeline, [record],
-                          input_list=_input_list(settings),
+                          input_list=settings.Global.input_mapping,
                           where=settings.path,
                           title='detect')
     drawn = draw.draw_detections(picture,

@@ -106,8 +106,7 @@ def plan(files: ModelFiles,
     return Plan(files=files,
                 precision=precision,
                 mkldnn=True if mkldnn is None else mkldnn,
-                threads=threads or options.threads
-                or runtime.environment()['cpu_count'],
+                threads=threads or options.threads or runtime.cpu_count(),
                 op_types=op_types,
                 deleted_passes=list(options.deleted_passes),
                 quantized=types)

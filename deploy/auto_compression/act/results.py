@@ -20,7 +20,6 @@ measured are left out or null.
 
 import json
 import math
-import os
 import shlex
 import textwrap
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ import jsonschema
 from tabulate import tabulate
 
 from .errors import UserError, nearest, unknown
+from .files import write_whole
 
 VERSION = 1
 Record = Dict[str, Any]
@@ -333,21 +333,9 @@ def write_json(record: Record, path: str) -> None:
     validate(record)
     plain = _plain(record)
     ordered = {name: plain[name] for name in FIELDS if name in plain}
-    temporary = '%s.%d.tmp' % (path, os.getpid())
+    text = json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False)
     try:
-        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-        try:
-            with open(temporary, 'w', encoding='utf-8') as f:
-                json.dump(ordered,
-                          f,
-                          indent=2,
-                          ensure_ascii=False,
-                          allow_nan=False)
-                f.write('\n')
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.remove(temporary)
+        write_whole(path, (text + '\n').encode('utf-8'))
     except OSError as error:
         raise UserError("cannot write the record '%s': %s" %
                         (path, error.strerror)) from None

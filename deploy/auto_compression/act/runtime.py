@@ -179,6 +179,20 @@ def version(package: str) -> str:
         return ''
 
 
+def user_cache(*parts: str) -> str:
+    """A path in the user's cache: below $XDG_CACHE_HOME or ~/.cache."""
+    root = os.environ.get('XDG_CACHE_HOME') or os.path.join(
+        os.path.expanduser('~'), '.cache')
+    return os.path.join(root, 'paddle_auto_compression', *parts)
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def cpu_name() -> str:
     """The processor's name as the system gives it."""
     try:
@@ -212,25 +226,14 @@ def cpu_extensions() -> List[str]:
 def environment() -> Dict[str, Any]:
     """What figures depend on besides the model: versions and the machine."""
     return {
-        'python':
-        platform.python_version(),
-        'paddle':
-        version('paddlepaddle') or version('paddlepaddle-gpu'),
-        'paddleslim':
-        version('paddleslim'),
-        'ppdet':
-        version('paddledet'),
-        'numpy':
-        version('numpy'),
-        'opencv':
-        version('opencv-python-headless') or version('opencv-python'),
-        'system':
-        '%s %s' % (platform.system(), platform.release()),
-        'cpu':
-        cpu_name(),
-        'cpu_extensions':
-        cpu_extensions(),
-        'cpu_count':
-        len(os.sched_getaffinity(0))
-        if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+        'python': platform.python_version(),
+        'paddle': version('paddlepaddle') or version('paddlepaddle-gpu'),
+        'paddleslim': version('paddleslim'),
+        'ppdet': version('paddledet'),
+        'numpy': version('numpy'),
+        'opencv': version('opencv-python-headless') or version('opencv-python'),
+        'system': '%s %s' % (platform.system(), platform.release()),
+        'cpu': cpu_name(),
+        'cpu_extensions': cpu_extensions(),
+        'cpu_count': cpu_count(),
     }

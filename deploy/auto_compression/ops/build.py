@@ -26,7 +26,7 @@ import tempfile
 from typing import List, Set
 
 from act.errors import UserError
-from act.runtime import import_paddle, version
+from act.runtime import import_paddle, user_cache, version
 
 # -march=native: the library stays on the machine that built it, and the cache
 # is keyed by the CPU for homes shared between machines.
@@ -116,10 +116,7 @@ def _cache_directory(source: str) -> str:
     for part in [version('paddlepaddle') or version('paddlepaddle-gpu')
                  ] + COMPILE_FLAGS + LINK_FLAGS + [_cpu()]:
         digest.update(b'\0' + part.encode())
-    cache = os.environ.get('XDG_CACHE_HOME') or os.path.join(
-        os.path.expanduser('~'), '.cache')
-    return os.path.join(cache, 'paddle_auto_compression', 'ops',
-                        digest.hexdigest()[:16])
+    return user_cache('ops', digest.hexdigest()[:16])
 
 
 def _cpu() -> str:

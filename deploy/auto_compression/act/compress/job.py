@@ -42,13 +42,6 @@ CONFIG, READER, RECORD, LOG = ('config.yml', 'reader.yml', 'record.json',
 LAST = 'last'
 
 
-def source_files(settings: config.Settings) -> ModelFiles:
-    """The float model a configuration names."""
-    section = settings.Global
-    return ModelFiles(section.model_dir, section.model_filename,
-                      section.params_filename)
-
-
 def ensure_exported(settings: config.Settings) -> None:
     """Export the model from the configuration's Export section if it is not
     there yet.
@@ -89,7 +82,8 @@ class _Source:
 
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
-        self.files = source_files(settings).check()
+        section = settings.Global
+        self.files = ModelFiles.named(section, section.model_dir).check()
         model = Model.load(self.files)
         if is_quantized(model):
             raise UserError(
@@ -102,8 +96,8 @@ class _Source:
                     "%s: QuantAware.quantize_op_types: the model holds no "
                     "'%s'" % (settings.path, name))
         self.inputs = model.inputs()
-        names = settings.Global.input_list
-        self.input_list = names if isinstance(names, dict) else None
+        names = section.input_list
+        self.input_list = section.input_mapping
         given = list(names.values()) if self.input_list else names
         if given is not None and set(given) != set(self.inputs):
             raise UserError("%s: Global.input_list is %s, the model's inputs "
@@ -205,12 +199,6 @@ def _copy_source(files: ModelFiles, directory: str) -> ModelFiles:
     return copied
 
 
-def _result_files(settings: config.Settings, directory: str) -> ModelFiles:
-    section = settings.Global
-    return ModelFiles(directory, section.model_filename,
-                      section.params_filename)
-
-
 def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     from . import ptq
     settings = source.settings
@@ -256,9 +244,9 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
                             where=settings.path)
     finally:
         feeds.close()
-    session.save(_result_files(settings, os.path.join(made, LAST)))
+    session.save(ModelFiles.named(settings.Global, os.path.join(made, LAST)))
     session.restore(result.best_state)
-    session.save(_result_files(settings, made))
+    session.save(ModelFiles.named(settings.Global, made))
     _write_log(os.path.join(made, LOG), result.log)
     fields = {
         'prepare_seconds': prepared,
@@ -278,9 +266,7 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
 
 def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
     """A function that evaluates the session's student: mAP in [0, 1]."""
-    evaluator = CocoEvaluator(images.annotation_path,
-                              category_ids=images.category_ids,
-                              image_ids=[r.id for r in images.records])
+    evaluator = CocoEvaluator.of(images)
 
     def evaluate() -> float:
         evaluator.reset()
@@ -302,7 +288,7 @@ def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
 def _record(settings: config.Settings, source: _Source, made: str,
             save_dir: str, command: List[str],
             fields: Dict[str, Any]) -> Dict[str, Any]:
-    files = _result_files(settings, made)
+    files = ModelFiles.named(settings.Global, made)
     model = Model.load(files)
     record = results.new_record('run.py', command)
     record.update(runtime.environment())

@@ -35,7 +35,7 @@ from ..config import DistillationSection, QuantAwareSection, TrainSection
 from ..data import Batch
 from ..errors import UserError, unknown
 from ..program.inspect import WEIGHT_INPUT
-from ..program.model import Model, ModelFiles
+from ..program.model import Model, ModelFiles, static_mode
 from .irgraph import fast_irgraph
 
 NORM_OPS = ('batch_norm', 'sync_batch_norm', 'layer_norm', 'instance_norm')
@@ -133,14 +133,9 @@ class QatSession:
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:
-        dynamic = self.paddle.in_dynamic_mode()
-        self.paddle.enable_static()
-        try:
-            with self.paddle.static.scope_guard(self.scope):
-                yield
-        finally:
-            if dynamic:
-                self.paddle.disable_static()
+        with static_mode(self.paddle), self.paddle.static.scope_guard(
+                self.scope):
+            yield
 
 
 def trainable_parameters(model: Model) -> List[str]:
@@ -292,8 +287,6 @@ def build(files: ModelFiles,
                           where + ': Distillation.node')
     pairs = [n for node in nodes for n in ('teacher_' + node, node)]
 
-    dynamic = paddle.in_dynamic_mode()
-    paddle.enable_static()
     paddle.seed(train.seed)
     scope = paddle.static.Scope()
     exe = paddle.static.Executor(
@@ -307,58 +300,53 @@ def build(files: ModelFiles,
         yield
         seconds[name] = time.perf_counter() - start
 
-    try:
-        with paddle.static.scope_guard(scope), \
-                paddle.utils.unique_name.guard(), fast_irgraph(), \
-                contextlib.redirect_stderr(io.StringIO()):
-            with timed('load'):
-                program, names, fetch_vars = paddle.static.load_inference_model(
-                    files.directory,
-                    exe,
-                    model_filename=files.model_filename,
-                    params_filename=files.params_filename)
-                # Its own startup program is not run: it would draw the
-                # weights anew.
-                program = recover_inference_program(program,
-                                                    paddle.static.Program())
-                frozen = _freeze(program, trainable, train.freeze_batch_norm)
-            with timed('distillation'):
-                settings = {
-                    'teacher_model_dir': files.directory,
-                    'teacher_model_filename': files.model_filename,
-                    'teacher_params_filename': files.params_filename,
-                    'node': [],
-                    'loss': distillation.loss,
-                    'alpha': distillation.alpha,
-                }
-                train_info, test_info = cc.build_distill_program(
-                    exe,
-                    exe.place,
-                    settings,
-                    copy.deepcopy({
-                        'learning_rate': train.learning_rate,
-                        'optimizer_builder': train.optimizer_builder,
-                    }),
-                    ProgramInfo(paddle.static.Program(), program, names,
-                                fetch_vars),
-                    default_distill_node_pair=pairs)
-            quant_config = quant.model_dump()
-            with timed('quantization'):
-                train_info, test_info, used = cc.build_quant_program(
-                    exe, exe.place, dict(quant_config), train_info, test_info)
-            exe.run(train_info.startup_program)
-    finally:
-        if dynamic:
-            paddle.disable_static()
+    with static_mode(paddle), paddle.static.scope_guard(scope), \
+            paddle.utils.unique_name.guard(), fast_irgraph(), \
+            contextlib.redirect_stderr(io.StringIO()):
+        with timed('load'):
+            program, names, fetch_vars = paddle.static.load_inference_model(
+                files.directory,
+                exe,
+                model_filename=files.model_filename,
+                params_filename=files.params_filename)
+            # Its own startup program is not run: it would draw the
+            # weights anew.
+            program = recover_inference_program(program,
+                                                paddle.static.Program())
+            frozen = _freeze(program, trainable, train.freeze_batch_norm)
+        with timed('distillation'):
+            settings = {
+                'teacher_model_dir': files.directory,
+                'teacher_model_filename': files.model_filename,
+                'teacher_params_filename': files.params_filename,
+                'node': [],
+                'loss': distillation.loss,
+                'alpha': distillation.alpha,
+            }
+            train_info, test_info = cc.build_distill_program(
+                exe,
+                exe.place,
+                settings,
+                copy.deepcopy({
+                    'learning_rate': train.learning_rate,
+                    'optimizer_builder': train.optimizer_builder,
+                }),
+                ProgramInfo(paddle.static.Program(), program, names,
+                            fetch_vars),
+                default_distill_node_pair=pairs)
+        quant_config = quant.model_dump()
+        with timed('quantization'):
+            train_info, test_info, used = cc.build_quant_program(
+                exe, exe.place, dict(quant_config), train_info, test_info)
+        exe.run(train_info.startup_program)
 
     scheduler = train_info.learning_rate
     if isinstance(scheduler, float):
         scheduler = None
-    # PaddleSlim's passes rebuild the program and lose this; without it the
-    # executor never asks the schedule for the rate.
-    train_info.program.lr_scheduler = scheduler
-    if scheduler is None:
-        del train_info.program.lr_scheduler
+    else:
+        # PaddleSlim's passes rebuild the program and lose this; without it the
+        # executor never asks the schedule for the rate.
+        train_info.program.lr_scheduler = scheduler
     terms = {'loss': train_info.fetch_targets[0]}
     if len(train_info.loss_dict) > 1:
         terms.update(train_info.loss_dict)

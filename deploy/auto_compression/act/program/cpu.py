@@ -26,6 +26,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
+from .. import runtime
 from ..errors import UserError
 from . import halving
 from .inspect import WEIGHT_INPUT, is_observer, quantized_ops
@@ -141,10 +142,8 @@ def prepare(model: Model, halves: bool) -> Dict[str, Any]:
 
 
 def cache_dir() -> str:
-    """Directory for prepared programs: below $XDG_CACHE_HOME or ~/.cache."""
-    root = os.environ.get('XDG_CACHE_HOME') or os.path.join(
-        os.path.expanduser('~'), '.cache')
-    return os.path.join(root, 'paddle_auto_compression', 'programs')
+    """Directory for prepared programs."""
+    return runtime.user_cache('programs')
 
 
 def prepared(files: ModelFiles) -> ModelFiles:

@@ -23,6 +23,7 @@ from typing import Any, Iterator, List
 import numpy as np
 
 from .. import runtime
+from ..config import GlobalSection
 from ..errors import UserError
 
 
@@ -32,6 +33,11 @@ class ModelFiles:
     directory: str
     model_filename: str = 'model.pdmodel'
     params_filename: str = 'model.pdiparams'
+
+    @classmethod
+    def named(cls, section: GlobalSection, directory: str) -> 'ModelFiles':
+        """A directory's model, under a configuration's file names."""
+        return cls(directory, section.model_filename, section.params_filename)
 
     @property
     def model_path(self) -> str:
