@@ -56,8 +56,8 @@ def session(settings, float_model):
                            warmup_steps=10,
                            start_lr=0.0,
                            end_lr=1e-3)))
-    made = qat.build(ModelFiles(float_model), ['image', 'scale_factor'],
-                     settings.QuantAware, settings.Distillation, train)
+    made = qat.build(ModelFiles(float_model), settings.QuantAware,
+                     settings.Distillation, train)
     reader = data.open_reader(settings.Reader)
     made.feeds = data.feed(reader.pipeline(reader.train().records[:2]),
                            made.feed_names, None, '')
@@ -142,10 +142,10 @@ def test_unknown_names_are_refused_before_preparation(settings, float_model):
     ):
         train = settings.TrainConfig.model_copy(update=section)
         with pytest.raises(UserError, match="did you mean '%s'" % line):
-            qat.build(ModelFiles(float_model), ['image'], settings.QuantAware,
+            qat.build(ModelFiles(float_model), settings.QuantAware,
                       settings.Distillation, train)
     with pytest.raises(UserError, match='Distillation.node'):
-        qat.build(ModelFiles(float_model), ['image'], settings.QuantAware,
+        qat.build(ModelFiles(float_model), settings.QuantAware,
                   config.DistillationSection(node=['nothing']),
                   settings.TrainConfig)
 

@@ -225,8 +225,8 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     train = settings.TrainConfig
     begin = time.perf_counter()
     print('prepare: teacher, student, quantization')
-    session = qat.build(copied, source.inputs, settings.QuantAware,
-                        settings.Distillation, train, settings.path)
+    session = qat.build(copied, settings.QuantAware, settings.Distillation,
+                        train, settings.path)
     prepared = time.perf_counter() - begin
     print('prepared in %.1f s; %d constants and statistics stay as they are' %
           (prepared, len(session.frozen)))

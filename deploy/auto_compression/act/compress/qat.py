@@ -24,9 +24,8 @@ import copy
 import io
 import logging
 import os
-import time
-from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 
@@ -59,7 +58,6 @@ class QatSession:
     optimizer: Any
     quant_config: Dict[str, Any]
     frozen: List[str]  # parameters that training leaves alone
-    seconds: Dict[str, float] = field(default_factory=dict)
 
     def learning_rate(self) -> float:
         """Of the next step."""
@@ -250,7 +248,6 @@ def _scheduler_and_optimizer_check(train: TrainSection, where: str) -> None:
 
 
 def build(files: ModelFiles,
-          feed_names: Sequence[str],
           quant: QuantAwareSection,
           distillation: DistillationSection,
           train: TrainSection,
@@ -259,7 +256,6 @@ def build(files: ModelFiles,
 
     Args:
         files: the float model; it is only read.
-        feed_names: what the reader feeds, checked against the model.
         quant, distillation, train: the configuration's sections.
         where: the configuration, for messages.
 
@@ -292,52 +288,40 @@ def build(files: ModelFiles,
     exe = paddle.static.Executor(
         paddle.CUDAPlace(0) if paddle.is_compiled_with_cuda() else paddle.
         CPUPlace())
-    seconds: Dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def timed(name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        seconds[name] = time.perf_counter() - start
 
     with static_mode(paddle), paddle.static.scope_guard(scope), \
             paddle.utils.unique_name.guard(), fast_irgraph(), \
             contextlib.redirect_stderr(io.StringIO()):
-        with timed('load'):
-            program, names, fetch_vars = paddle.static.load_inference_model(
-                files.directory,
-                exe,
-                model_filename=files.model_filename,
-                params_filename=files.params_filename)
-            # Its own startup program is not run: it would draw the
-            # weights anew.
-            program = recover_inference_program(program,
-                                                paddle.static.Program())
-            frozen = _freeze(program, trainable, train.freeze_batch_norm)
-        with timed('distillation'):
-            settings = {
-                'teacher_model_dir': files.directory,
-                'teacher_model_filename': files.model_filename,
-                'teacher_params_filename': files.params_filename,
-                'node': [],
-                'loss': distillation.loss,
-                'alpha': distillation.alpha,
-            }
-            train_info, test_info = cc.build_distill_program(
-                exe,
-                exe.place,
-                settings,
-                copy.deepcopy({
-                    'learning_rate': train.learning_rate,
-                    'optimizer_builder': train.optimizer_builder,
-                }),
-                ProgramInfo(paddle.static.Program(), program, names,
-                            fetch_vars),
-                default_distill_node_pair=pairs)
+        program, names, fetch_vars = paddle.static.load_inference_model(
+            files.directory,
+            exe,
+            model_filename=files.model_filename,
+            params_filename=files.params_filename)
+        # Its own startup program is not run: it would draw the
+        # weights anew.
+        program = recover_inference_program(program, paddle.static.Program())
+        frozen = _freeze(program, trainable, train.freeze_batch_norm)
+        settings = {
+            'teacher_model_dir': files.directory,
+            'teacher_model_filename': files.model_filename,
+            'teacher_params_filename': files.params_filename,
+            'node': [],
+            'loss': distillation.loss,
+            'alpha': distillation.alpha,
+        }
+        train_info, test_info = cc.build_distill_program(
+            exe,
+            exe.place,
+            settings,
+            copy.deepcopy({
+                'learning_rate': train.learning_rate,
+                'optimizer_builder': train.optimizer_builder,
+            }),
+            ProgramInfo(paddle.static.Program(), program, names, fetch_vars),
+            default_distill_node_pair=pairs)
         quant_config = quant.model_dump()
-        with timed('quantization'):
-            train_info, test_info, used = cc.build_quant_program(
-                exe, exe.place, dict(quant_config), train_info, test_info)
+        train_info, test_info, used = cc.build_quant_program(
+            exe, exe.place, dict(quant_config), train_info, test_info)
         exe.run(train_info.startup_program)
 
     scheduler = train_info.learning_rate
@@ -361,8 +345,7 @@ def build(files: ModelFiles,
                       scheduler=scheduler,
                       optimizer=train_info.optimizer,
                       quant_config=used,
-                      frozen=frozen,
-                      seconds=seconds)
+                      frozen=frozen)
 
 
 def _freeze(program: Any, trainable: 'set[str]',
