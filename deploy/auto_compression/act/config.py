@@ -102,6 +102,16 @@ class QuantizationSection(_Section):
     hist_percent: float = pydantic.Field(0.9999, gt=0, le=1)
     bias_correction: bool = False
     calibration_images: int = pydantic.Field(64, ge=1)
+    # What is chosen anew after `algo`, see act.compress.refine.
+    activation_ranges: Literal['output_error', 'algo'] = 'output_error'
+    weight_rounding: Literal['gptq', 'nearest'] = 'gptq'
+    seed: int = pydantic.Field(0, ge=0)  # of the choice of images
+
+    @property
+    def refines(self) -> bool:
+        """Whether anything is chosen anew after `algo`."""
+        return (self.activation_ranges, self.weight_rounding) != ('algo',
+                                                                  'nearest')
 
 
 class TrainSection(_Section):

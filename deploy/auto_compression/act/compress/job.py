@@ -200,10 +200,11 @@ def _copy_source(files: ModelFiles, directory: str) -> ModelFiles:
 
 
 def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
-    from . import ptq
+    from . import ptq, refine
     settings = source.settings
     options = settings.Quantization
-    order = np.random.default_rng(0).permutation(len(source.train.records))
+    order = np.random.default_rng(options.seed).permutation(
+        len(source.train.records))
     records = [source.train.records[i] for i in order]
     records = records[:options.calibration_images]
 
@@ -213,8 +214,18 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     ptq.quantize(copied.directory,
                  copied.model_filename, copied.params_filename, made, batches,
                  len(records), settings.QuantAware, options)
+    if options.refines:
+        refine.refine(copied,
+                      ModelFiles.named(settings.Global, made),
+                      batches,
+                      len(records),
+                      choose_ranges=options.activation_ranges == 'output_error',
+                      round_jointly=options.weight_rounding == 'gptq',
+                      seed=options.seed)
     return {
         'algo': options.algo,
+        'activation_ranges': options.activation_ranges,
+        'weight_rounding': options.weight_rounding,
         'calibration_images': len(records),
     }
 
@@ -227,6 +238,12 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     print('prepare: teacher, student, quantization')
     session = qat.build(copied, settings.QuantAware, settings.Distillation,
                         train, settings.path)
+    fields = {}
+    # PACT learns ranges of its own.
+    if settings.Quantization.refines and not settings.QuantAware.use_pact:
+        start = os.path.join(os.path.dirname(copied.directory), 'start')
+        fields = _ptq(source, copied, start)
+        session.start_from(ModelFiles.named(settings.Global, start))
     prepared = time.perf_counter() - begin
     print('prepared in %.1f s; %d constants and statistics stay as they are' %
           (prepared, len(session.frozen)))
@@ -248,13 +265,13 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     session.restore(result.best_state)
     session.save(ModelFiles.named(settings.Global, made))
     _write_log(os.path.join(made, LOG), result.log)
-    fields = {
+    fields.update({
         'prepare_seconds': prepared,
         'train_seconds': result.seconds,
         'train_iterations': train.train_iter,
         'best_iteration': result.best_iteration,
         'final_loss': result.log[-1]['loss'],
-    }
+    })
     if evaluate is not None:
         fields.update({
             'map': 100 * result.best_metric,

@@ -33,7 +33,8 @@ from .. import runtime
 from ..config import DistillationSection, QuantAwareSection, TrainSection
 from ..data import Batch
 from ..errors import UserError, unknown
-from ..program.inspect import WEIGHT_INPUT
+from ..program.cpu import strip_observers
+from ..program.inspect import WEIGHT_INPUT, dequantized
 from ..program.model import Model, ModelFiles, static_mode
 from .irgraph import fast_irgraph
 
@@ -100,8 +101,7 @@ class QatSession:
     def restore(self, state: Dict[str, np.ndarray]) -> None:
         """Set what `state` returned."""
         for name, value in state.items():
-            self.scope.find_var(name).get_tensor().set(value,
-                                                       self.paddle.CPUPlace())
+            self._set(name, value)
 
     def save(self, files: ModelFiles) -> None:
         """Convert the student as it is now and write it as a model that keeps
@@ -128,6 +128,62 @@ class QatSession:
                            ('.pdiparams', files.params_filename)):
             os.replace(prefix + made, os.path.join(files.directory, name))
         self.restore(state)
+
+    def start_from(self, files: ModelFiles) -> int:
+        """Begin at a quantized model's weights and ranges, and keep the ranges.
+
+        A moving average of each batch's largest value is the poorest of
+        ranges; from there a short training ended at 88 agreement AP on real
+        PicoDet-XS, from calibrated ranges at 95.
+
+        Args:
+            files: quantized from the same float model (see `refine`).
+
+        Returns:
+            number of operators whose weights and range were set.
+        """
+        model = Model.load(files)
+        strip_observers(model)
+        ranges, weights = {}, {}
+        for op, weight, quantize in dequantized(model):
+            ranges[quantize.input('X')[0]] = model.parameter(
+                quantize.input('Scale')[0])
+            integers = model.parameter(weight.input('X')[0])
+            step = model.parameter(weight.input('Scale')[0]) / np.float32(127)
+            shape = [1] * integers.ndim
+            shape[weight.attr('quant_axis') if step.size > 1 else 0] = step.size
+            weights[op.output_arg_names[0]] = integers * step.reshape(shape)
+        for program in (self.train_program, self.test_program):
+            program = getattr(program, '_program', program)
+            for op in program.global_block().ops:
+                if op.type == 'quantize_linear' and op.input('X')[0] in ranges:
+                    op._set_attr('is_test', True)
+                    self._set(
+                        op.input('Scale')[0],
+                        ranges[op.input('X')[0]].reshape(-1).astype(np.float32))
+        names = self._weights()
+        for output, value in weights.items():
+            self._set(names[output], value.astype(np.float32))
+        return len(weights)
+
+    def _weights(self) -> Dict[str, str]:
+        """{output of an operator with weights: its float weight}."""
+        program = getattr(self.test_program, '_program', self.test_program)
+        writer: Dict[str, Any] = {}
+        found = {}
+        for op in program.global_block().ops:
+            if op.type in WEIGHT_INPUT:
+                name = op.input(WEIGHT_INPUT[op.type])[0]
+                while name in writer:
+                    name = writer[name].input('X')[0]
+                found[op.output_arg_names[0]] = name
+            for name in op.output_arg_names:
+                writer[name] = op
+        return found
+
+    def _set(self, name: str, value: np.ndarray) -> None:
+        self.scope.find_var(name).get_tensor().set(value,
+                                                   self.paddle.CPUPlace())
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:

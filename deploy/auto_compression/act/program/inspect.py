@@ -20,7 +20,7 @@ nothing: they carry ranges that training or calibration saw.
 """
 
 from collections import Counter
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Set, Tuple
 
 from ..errors import UserError
 from .model import Model
@@ -75,6 +75,23 @@ def quantized_ops(model: Model) -> List[Any]:
         if op.type == 'dequantize_linear' and not is_observer(op):
             quantized.update(op.output('Y'))
     return result
+
+
+def dequantized(model: Model) -> List[Tuple[Any, Any, Any]]:
+    """(operator, its weight's dequantize_linear, its input's quantize_linear)
+    of each quantized operator, in program order. Observers must be stripped."""
+    writer: Dict[str, Any] = {}
+    wanted = {op.output_arg_names[0] for op in quantized_ops(model)}
+    found = []
+    for op in model.ops:
+        if op.type in WEIGHT_INPUT and op.output_arg_names[0] in wanted:
+            slot = WEIGHT_INPUT[op.type]
+            source = writer[op.input('Input' if slot == 'Filter' else 'X')[0]]
+            found.append(
+                (op, writer[op.input(slot)[0]], writer[source.input('X')[0]]))
+        for name in op.output_arg_names:
+            writer[name] = op
+    return found
 
 
 def _bias(op: Any) -> List[str]:
