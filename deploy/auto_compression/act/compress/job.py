@@ -82,7 +82,8 @@ def ensure_exported(settings: config.Settings) -> None:
         sys.executable, script, '-c', export.config, '--save_dir',
         settings.Global.model_dir, '-o'
     ] + options
-    print("'%s' does not exist: exporting it" % settings.Global.model_dir)
+    print("'%s' does not exist: exporting it" % settings.Global.model_dir,
+          flush=True)
     # ppdet's configuration is global: an export has a process of its own.
     code, said = _run_script(command)
     if code:
@@ -102,12 +103,13 @@ def _run_script(command: List[str]) -> Tuple[int, str]:
     """
     # Ctrl-C in a terminal reaches a whole session. Passed on by us alone, it
     # comes once, and does not cut the script's own cleaning up.
-    child = subprocess.Popen(command,
-                             stdin=subprocess.DEVNULL,
-                             stderr=subprocess.PIPE,
-                             start_new_session=True)
-    said = ''
+    child, said = None, ''
     try:
+        with signals.held():
+            child = subprocess.Popen(command,
+                                     stdin=subprocess.DEVNULL,
+                                     stderr=subprocess.PIPE,
+                                     start_new_session=True)
         # Progress bars end their lines with a carriage return.
         for line in io.TextIOWrapper(child.stderr, newline='',
                                      errors='replace'):
@@ -118,13 +120,14 @@ def _run_script(command: List[str]) -> Tuple[int, str]:
                 sys.stderr.flush()
         return child.wait(), said
     except BaseException:
-        with signals.held():
-            child.terminate()
-            try:
-                child.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        if child is not None:
+            with signals.held():
+                child.terminate()
+                try:
+                    child.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
         raise
 
 
@@ -312,12 +315,13 @@ def _qat(
     settings = source.settings
     train = settings.TrainConfig
     begin = time.perf_counter()
-    print('prepare: teacher, student, quantization')
+    print('prepare: teacher, student, quantization', flush=True)
     session = qat.build(copied, settings.QuantAware, settings.Distillation,
                         train, settings.path)
     prepared = time.perf_counter() - begin
     print('prepared in %.1f s; %d constants and statistics stay as they are' %
-          (prepared, len(session.frozen)))
+          (prepared, len(session.frozen)),
+          flush=True)
     feeds = data.prefetch(
         data.endless(source.train.records, train.batch_size, train.seed),
         source.feed)
@@ -335,7 +339,8 @@ def _qat(
     done = len(result.log)
     if result.stopped:
         print('stopping at iteration %d of %d: saving the model so far '
-              '(again Ctrl-C: drop it)' % (done, train.train_iter))
+              '(again Ctrl-C: drop it)' % (done, train.train_iter),
+              flush=True)
     else:
         ending.enter_context(signals.held(patient=False))
     last = ModelFiles.named(settings.Global, os.path.join(made, LAST))
