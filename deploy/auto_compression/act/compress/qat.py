@@ -230,10 +230,10 @@ def _scheduler_and_optimizer_check(train: TrainSection, where: str) -> None:
 
     def made(module: Any, prefix: str, kind: str, section: Dict[str, Any],
              key: str, **more: Any) -> Any:
+        bases = ('Optimizer', 'LRScheduler', 'WeightDecayRegularizer')
         known = [
             n for n in dir(module)
-            if n[0].isupper() and n.startswith(prefix) and n not in (
-                'Optimizer', 'LRScheduler')
+            if n[0].isupper() and n.startswith(prefix) and n not in bases
         ]
         name = str(section.get('type'))
         if name not in known:
@@ -247,6 +247,11 @@ def _scheduler_and_optimizer_check(train: TrainSection, where: str) -> None:
                     if not 0 <= float(result()) < float('inf'):
                         raise ValueError('gives the rate %s' % result())
                     result.step()
+            elif module is paddle.optimizer:
+                static = paddle.static
+                with static.program_guard(static.Program(), static.Program()):
+                    weight = static.create_parameter([2], 'float32')
+                    result.minimize((weight * weight).mean())
             return result
         except Exception as e:  # Paddle checks arguments in many ways
             said = [t for t in str(e).splitlines() if t.strip()] or ['']
