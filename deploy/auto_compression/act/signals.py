@@ -64,7 +64,9 @@ def _current() -> Optional[_Handler]:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """Raise Stopped for signals inside the with-block.
+    """Raise Stopped for signals inside the with-block, at its end at the
+    latest: others swallow it, or make another error of it, as ppdet's Decode
+    makes a broken image.
 
     A signal that is ignored (nohup) stays so.
     """
@@ -78,6 +80,12 @@ def handled() -> Iterator[None]:
             signal.signal(number, handler)
     try:
         yield
+        check()
+    except Stopped:
+        raise
+    except Exception:
+        check()
+        raise
     finally:
         for number, old in before.items():
             if old is not None:
