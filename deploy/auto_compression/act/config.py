@@ -24,7 +24,7 @@ models to the current directory.
 
 import os
 import unicodedata
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import pydantic
 import yaml
@@ -296,7 +296,8 @@ class GlobalSection(_Section):
     params_filename: FileName = 'model.pdiparams'
     # Names of the model's inputs, or {reader's name: model's name}. Default:
     # the inputs the model has.
-    input_list: _checked(Any, _input_list) = None
+    input_list: _checked(Optional[Union[List[str], Dict[str, str]]],
+                         _input_list) = None
     include_nms: _checked(
         bool,
         _only(
@@ -382,7 +383,7 @@ class TrainSection(_Section):
     eval_iter: Count
     batch_size: Count = 4
     eval_images: _checked(Optional[int], _or_none(_whole(1))) = None
-    learning_rate: _checked(Any, _learning_rate)
+    learning_rate: _checked(Union[float, Dict[str, Any]], _learning_rate)
     optimizer_builder: _checked(Dict[str, Any], _optimizer_builder) = {
         'optimizer': {
             'type': 'SGD'
