@@ -133,11 +133,18 @@ def test_auto_is_what_the_model_is(float_model, int8_model):
 
 
 def test_unknown_pass_is_an_error(float_model):
-    plan = predictor.plan(ModelFiles(float_model),
-                          CpuSection(deleted_passes=['conv_bn_fuse_pas']),
-                          threads=1)
     with pytest.raises(UserError, match="did you mean 'conv_bn_fuse_pass'"):
-        predictor.build_config(plan)
+        predictor.plan(ModelFiles(float_model),
+                       CpuSection(deleted_passes=['conv_bn_fuse_pas']),
+                       threads=1)
+
+
+def test_a_pass_of_another_precision_is_none(float_model):
+    """A configuration serves int8 and the float model it is compared with."""
+    plan = predictor.plan(ModelFiles(float_model),
+                          CpuSection(deleted_passes=['cpu_quantize_pass']),
+                          threads=1)
+    predictor.build_config(plan)
 
 
 def test_native_and_onednn_agree(float_model, feed):

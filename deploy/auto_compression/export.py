@@ -26,15 +26,15 @@ from act import cli
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('-c',
                         '--config',
                         required=True,
+                        type=cli.path,
                         help='ppdet configuration (YAML)')
     parser.add_argument(
         '--save_dir',
+        type=cli.path,
         help='directory of the result (default: inference_model/NAME OF THE '
         'CONFIGURATION)')
     parser.add_argument(

@@ -29,15 +29,15 @@ from act import cli
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--config_path',
         '--config',
+        type=cli.path,
         help='YAML of the model (default: the copy beside the model)')
     parser.add_argument(
         '--model_path',
+        type=cli.path,
         help='model directory (default: the most recent result of run.py)')
     parser.add_argument('--device',
                         default='CPU',
@@ -64,19 +64,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--compare',
         metavar='MODEL_DIR',
+        type=cli.path,
         help='reference model: run on the same images in turn; differences '
         'are those of --model_path against it')
     parser.add_argument('--image_file',
+                        type=cli.path,
                         help='detect on this image and draw the result')
     parser.add_argument('--score_threshold',
-                        type=float,
+                        type=cli.share,
                         default=0.3,
                         help='of boxes in pictures (default: 0.3)')
     parser.add_argument(
         '--output_dir',
+        type=cli.path,
         default='output/evaluation',
         help='for pictures and the record (default: output/evaluation)')
-    parser.add_argument('--output_json', help='file for the record')
+    parser.add_argument('--output_json',
+                        type=cli.path,
+                        help='file for the record')
     cli.add_flag(parser, '--per_class', help='AP of each class, in the record')
     cli.add_flag(parser,
                  '--benchmark',
@@ -92,9 +97,10 @@ def main() -> None:
     args = parse_args()
     import os
 
-    from act import config, evaluate
+    from act import config, evaluate, files
     from act.compress.job import CONFIG, latest_result
     from act.errors import UserError
+    from act.program.model import ModelFiles
     config_path, model_path = args.config_path, args.model_path
     if not model_path and not config_path:
         model_path, config_path = latest_result()
@@ -102,11 +108,20 @@ def main() -> None:
               '--model_path DIR' % model_path)
     if not config_path:
         config_path = os.path.join(model_path, CONFIG)
+        if not os.path.isdir(model_path):
+            ModelFiles(model_path).check()
         if not os.path.exists(config_path):
             raise UserError("'%s' holds no %s: name the model's YAML with "
                             '--config_path' % (model_path, CONFIG))
     settings = config.load(config_path, cli.parse_overrides(args.opt))
     model_path = model_path or settings.Global.model_dir
+    files.check_writable(args.output_dir,
+                         "--output_dir '%s'" % args.output_dir,
+                         directory=True)
+    if args.output_json:
+        files.check_writable(args.output_json,
+                             "--output_json '%s'" % args.output_json,
+                             directory=False)
     options = evaluate.Options(
         precision='auto' if args.precision == 'paddle' else args.precision,
         use_mkldnn=args.use_mkldnn,

@@ -29,35 +29,43 @@ from act import cli
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('--config_path',
                         '--act_config_path',
                         required=True,
+                        type=cli.path,
                         help="the model's YAML")
     parser.add_argument('--config',
                         '--reader_config',
                         dest='reader',
+                        type=cli.path,
                         help='reader file, instead of the one the YAML names')
-    parser.add_argument('--save_dir', help='default: output/NAME OF THE YAML')
+    parser.add_argument('--save_dir',
+                        type=cli.path,
+                        help='default: output/NAME OF THE YAML')
     parser.add_argument('--devices',
                         choices=['cpu'],
                         default='cpu',
                         help='where to train (default: cpu)')
-    parser.add_argument('--output_json', help='file for a copy of the record')
+    parser.add_argument('--output_json',
+                        type=cli.path,
+                        help='file for a copy of the record')
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    from act import config, results
-    from act.compress import job
+    from act import config, files, results
     settings = config.load(args.config_path, cli.parse_overrides(args.opt))
     if args.reader:
         settings.Reader.file = args.reader
     save_dir = args.save_dir or os.path.join('output', settings.name)
+    if args.output_json:
+        files.check_writable(args.output_json,
+                             "--output_json '%s'" % args.output_json,
+                             directory=False)
+    from act.compress import job
     record = job.compress(settings, save_dir, sys.argv)
     if args.output_json:
         results.write_json(record, args.output_json)

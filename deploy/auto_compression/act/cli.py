@@ -14,26 +14,80 @@
 """What the scripts' command lines share: exit codes, booleans, overrides."""
 
 import argparse
+import atexit
+import errno
+import os
+import re
+import signal
 import sys
-from typing import Any, Callable, Dict, Iterable, Optional
+from typing import Any, Callable, Dict, Iterable, NoReturn, Optional
 
-from .errors import UserError
+from . import signals
+from .errors import UserError, nearest
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(main: Callable[[], Optional[int]]) -> int:
     """Run a script's main and turn its end into an exit code.
 
     0 if all went well, 1 if a check failed, 2 for bad input (one line on
-    stderr), 130 after Ctrl-C.
+    stderr), 130 after Ctrl-C, 143 after SIGTERM, 129 after a hang-up.
     """
+    # From here on a signal has nothing left to undo, and Python, when it
+    # shuts down, would answer it with a traceback.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
     try:
-        return main() or 0
+        with signals.handled():
+            return main() or 0
     except UserError as e:
-        print('error: %s' % e, file=sys.stderr)
-        return e.exit_code
+        return _end('error: %s' % e, e.exit_code)
+    except signals.Stopped as e:
+        # Objects that were cut in their making complain when they are freed,
+        # Paddle's DataLoader for one.
+        sys.unraisablehook = lambda _: None
+        return _end(str(e), e.exit_code)
     except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return 130
+        return _end('stopped', 128 + signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has gone. What is left to print goes
+        # nowhere, or Python complains at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as e:
+        # The modules name what they could not write; this is for the rest.
+        if e.errno not in FULL:
+            raise
+        return _end(
+            'error: %s%s; free some space' %
+            (e.strerror, ": '%s'" % e.filename if e.filename else ''), 2)
+
+
+def _end(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others, without the usage."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault('formatter_class',
+                          argparse.RawDescriptionHelpFormatter)
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Raises:
+            UserError: always.
+        """
+        unknown = re.match(r'unrecognized arguments: (--?[^\s=]+)', message)
+        if unknown:
+            known = [o for o in self._option_string_actions if o[:2] == '--']
+            guess = nearest(unknown.group(1), known)
+            if guess:
+                message += "; did you mean '%s'?" % guess
+        raise UserError('%s; see %s --help' % (message, self.prog))
 
 
 def boolean(text: str) -> bool:
@@ -52,10 +106,29 @@ def positive(text: str) -> int:
         value = int(text)
     except ValueError:
         value = 0
-    if value < 1:
+    if not 1 <= value < 2**31:
         raise argparse.ArgumentTypeError("'%s' is not a whole number >= 1" %
                                          text)
     return value
+
+
+def share(text: str) -> float:
+    """argparse type for numbers from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("'%s' is not a number from 0 to 1" %
+                                         text)
+    return value
+
+
+def path(text: str) -> str:
+    """argparse type for files and directories."""
+    if not text.strip() or '\0' in text:
+        raise argparse.ArgumentTypeError("'%s' is not a path" % text)
+    return text
 
 
 def add_flag(parser: argparse.ArgumentParser,
@@ -92,20 +165,18 @@ def parse_overrides(pairs: Iterable[str]) -> Dict[str, Any]:
     Raises:
         UserError: a pair without '=' or a value that is no YAML.
     """
-    import yaml
+    from . import yamlfile
     result: Dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition('=')
-        if not equals or not key.strip('. '):
-            raise UserError("-o %s: expected KEY=VALUE" % pair)
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError("-o %s: the value is not valid YAML" %
-                            pair) from None
+        parts = key.split('.')
+        if not equals or not all(part.strip() for part in parts):
+            raise UserError("-o %s: expected KEY=VALUE, as Section.key=3" %
+                            pair)
+        value = yamlfile.parse(text, '-o %s: the value' % pair)
         place = result
-        *path, last = key.split('.')
-        for part in path:
+        *sections, last = parts
+        for part in sections:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise UserError("-o %s: '%s' is given a value and keys" %

@@ -23,14 +23,266 @@ models to the current directory.
 """
 
 import os
-from typing import Any, Dict, List, Literal, Optional, Tuple, Union
+import unicodedata
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import pydantic
 import yaml
+from typing_extensions import Annotated
 
-from .errors import UserError, nearest
+from . import yamlfile
+from .errors import UserError, nearest, unknown
+from .results import expected_row
 
 PRESET, PRESETS = 'Preset', 'Presets'
+# What else lies in a result directory, so that no model file may be called so.
+RESULT_FILES = ('infer_cfg.yml', 'config.yml', 'reader.yml', 'record.json',
+                'train_log.csv', 'last')
+# Far above what anybody wants, and what the libraries' int32 still holds.
+LARGEST = 2**31 - 1
+
+
+def _bool(value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in ('true', 'false'):
+        return value.lower() == 'true'
+    if isinstance(value, (bool, int)) and value in (0, 1):
+        return bool(value)
+    raise ValueError('must be True or False')
+
+
+def _only(wanted: Any, reason: str) -> Callable[[Any], Any]:
+    """A value that has no alternative yet; says why."""
+
+    def check(value: Any) -> Any:
+        try:
+            same = _bool(value) is wanted if isinstance(
+                wanted, bool) else type(value) is int and value == wanted
+        except ValueError:
+            same = False
+        if not same:
+            raise ValueError('must be %s: %s' % (wanted, reason))
+        return wanted
+
+    return check
+
+
+def _whole(low: int, high: int = LARGEST) -> Callable[[Any], int]:
+
+    def check(value: Any) -> int:
+        # True is an int in Python.
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError('must be a whole number from %d to %d' %
+                             (low, high))
+        return value
+
+    return check
+
+
+def _number(value: Any) -> Optional[float]:
+    """A finite float, from the text that YAML makes of 1e-5 too; else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if abs(found) < float('inf') else None
+
+
+def _real(allowed: Callable[[float], bool],
+          what: str) -> Callable[[Any], float]:
+
+    def check(value: Any) -> float:
+        found = _number(value)
+        if found is None or not allowed(found):
+            raise ValueError('must be a number %s' % what)
+        return found
+
+    return check
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError('must be a text that is not empty')
+    # A NUL in a path is a ValueError of the system's; a lone surrogate cannot
+    # be printed.
+    if any(unicodedata.category(c) in ('Cc', 'Cs') for c in value):
+        raise ValueError('must not hold control characters')
+    return value
+
+
+def _file_name(value: Any) -> str:
+    if _text(value) in ('.', '..') or os.path.basename(value) != value:
+        raise ValueError('must be the name of a file in the model directory, '
+                         'without a path')
+    if value in RESULT_FILES:
+        raise ValueError('must not be the name of another file of the result')
+    return value
+
+
+def _texts(value: Any) -> List[str]:
+    if not isinstance(value, list):
+        raise ValueError('must be a list of words, as [a, b]')
+    return [_text(v) for v in value]
+
+
+def _some_texts(value: Any) -> List[str]:
+    if not _texts(value):
+        raise ValueError('must name at least one')
+    return value
+
+
+def _input_list(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, dict):
+            made: Any = {_text(k): _text(v) for k, v in value.items()}
+            if value and len(set(made.values())) == len(made):
+                return made
+        elif len(set(_some_texts(value))) == len(value):
+            return value
+    except ValueError:
+        pass
+    raise ValueError("must be a list of names, or a mapping {reader's name: "
+                     "model's name}, each name once")
+
+
+def _shape(value: Any) -> Optional[Tuple[int, int]]:
+    if value is None:
+        return None
+    try:
+        height, width = [_whole(1)(v) for v in value]
+    except (ValueError, TypeError):
+        raise ValueError('must be [height, width], two whole numbers from 1 '
+                         'on') from None
+    return height, width
+
+
+def _arguments(value: Any) -> Any:
+    """Arguments of an optimizer or schedule: finite, and numbers that YAML
+    made a text of made numbers."""
+    if isinstance(value, dict):
+        return {_text(k): _arguments(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_arguments(v) for v in value]
+    if isinstance(value, str):
+        found = _number(value)
+        if found is None and value.strip().lstrip('+-').lower() not in (
+                'nan', 'inf', 'infinity'):
+            return _text(value)
+        value = found
+    if isinstance(value, (int, float)) and _number(value) is None and \
+            not isinstance(value, bool) or value is None:
+        raise ValueError('must hold finite numbers, words, lists and mappings '
+                         'only')
+    if not isinstance(value, (bool, int, float)):
+        raise ValueError('must hold numbers, words, lists and mappings only')
+    return value
+
+
+def _typed(value: Any) -> Dict[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get('type'), str):
+        raise ValueError('must be a mapping with a type, as {type: NAME, '
+                         'argument: value}')
+    return _arguments(value)
+
+
+def _learning_rate(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _typed(value)
+    found = _number(value)
+    if found is None or found <= 0:
+        raise ValueError('must be a number above 0, or a schedule {type: NAME, '
+                         'argument: value}')
+    return found
+
+
+def _optimizer_builder(value: Any) -> Dict[str, Any]:
+    known = ('optimizer', 'weight_decay', 'regularizer', 'grad_clip')
+    if not isinstance(value, dict) or not value.get('optimizer'):
+        raise ValueError('must be a mapping with an optimizer, as {optimizer: '
+                         '{type: SGD}}')
+    for key in value:
+        if key not in known:
+            guess = nearest(key, known)
+            raise ValueError("holds the unknown key '%s'; %s" %
+                             (key, "did you mean '%s'?" %
+                              guess if guess else 'known: ' + ', '.join(known)))
+    made: Dict[str, Any] = {}
+    for key, part in value.items():
+        if key == 'weight_decay':
+            made[key] = _number(part)
+            if made[key] is None or made[key] < 0:
+                raise ValueError('holds weight_decay %.60r: must be a number '
+                                 'from 0 on' % (part, ))
+            continue
+        try:
+            made[key] = _typed(part)
+        except ValueError as e:
+            raise ValueError('holds %s %.60r: %s' % (key, part, e)) from None
+    return made
+
+
+def _options(value: Any) -> Dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError('must be a mapping of ppdet keys')
+    for key in value:
+        _text(key)
+    return value
+
+
+def _expected(value: Any) -> List[Tuple[str, str, float, float]]:
+    if not isinstance(value, list):
+        raise ValueError('must be a list of rows [precision, metric, value, '
+                         'tolerance]')
+    for row in value:
+        try:
+            precision, metric, figure, tolerance = row
+            figures = _number(figure), _number(tolerance)
+        except (TypeError, ValueError):
+            figures = (None, None)
+        if None in figures or not isinstance(row, list):
+            raise ValueError('holds %.60r: a row is [precision, metric, value, '
+                             'tolerance], as [int8, mAP, 52.9, 0.2]' % (row, ))
+        try:
+            expected_row([precision, metric, *figures])
+        except UserError as e:
+            raise ValueError(str(e)) from None
+    return [(r[0], r[1], _number(r[2]), _number(r[3])) for r in value]
+
+
+def _checked(kind: Any, check: Callable[[Any], Any]) -> Any:
+    """A type of a key: pydantic would turn True into 1 and 1.0, and 'yes' into
+    True, so that each value is checked here first."""
+    return Annotated[kind, pydantic.BeforeValidator(check)]
+
+
+def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else check(value)
+
+
+def _word(*known: str) -> Any:
+    """The type of a key that takes one of some words."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in known:
+            return value
+        guess = nearest(value, known) if isinstance(value, str) else None
+        raise ValueError('must be %s%s' % (' or '.join(map(
+            repr, known)), "; did you mean '%s'?" % guess if guess else ''))
+
+    return _checked(str, check)
+
+
+Bool = _checked(bool, _bool)
+Text = _checked(str, _text)
+OptionalText = _checked(Optional[str], _or_none(_text))
+FileName = _checked(str, _file_name)
+Texts = _checked(List[str], _texts)
+SomeTexts = _checked(List[str], _some_texts)
+Count = _checked(int, _whole(1))
+Share = _checked(float, _real(lambda v: 0 < v <= 1, 'above 0, at most 1'))
 
 
 class _Section(pydantic.BaseModel):
@@ -39,14 +291,31 @@ class _Section(pydantic.BaseModel):
 
 class GlobalSection(_Section):
     """What is compressed."""
-    model_dir: str
-    model_filename: str = 'model.pdmodel'
-    params_filename: str = 'model.pdiparams'
+    model_dir: Text
+    model_filename: FileName = 'model.pdmodel'
+    params_filename: FileName = 'model.pdiparams'
     # Names of the model's inputs, or {reader's name: model's name}. Default:
     # the inputs the model has.
-    input_list: Optional[Union[List[str], Dict[str, str]]] = None
-    include_nms: Literal[True] = True
-    Evaluation: bool = True
+    input_list: _checked(Optional[Union[List[str], Dict[str, str]]],
+                         _input_list) = None
+    include_nms: _checked(
+        bool,
+        _only(
+            True, 'a model without its NMS is not supported; export it with '
+            'export.nms=True')) = True
+    Evaluation: Bool = True
+
+    @pydantic.model_validator(mode='after')
+    def _names_apart(self) -> 'GlobalSection':
+        # PaddleSlim writes NAME.pdmodel and NAME.pdiparams, renamed after.
+        if self.model_filename == self.params_filename or \
+                self.model_filename.endswith('.pdiparams') or \
+                self.params_filename.endswith('.pdmodel'):
+            raise ValueError(
+                "model_filename '%s' and params_filename '%s' must be two "
+                'files, as model.pdmodel and model.pdiparams' %
+                (self.model_filename, self.params_filename))
+        return self
 
     @property
     def input_mapping(self) -> Optional[Dict[str, str]]:
@@ -56,56 +325,61 @@ class GlobalSection(_Section):
 
 class ExportSection(_Section):
     """How `model_dir` came to be: a ppdet configuration and weights."""
-    config: str
-    weights: str
-    options: Dict[str, Any] = {}
+    config: Text
+    weights: Text
+    options: _checked(Dict[str, Any], _options) = {}
 
 
 class ReaderSection(_Section):
     """Which images, and how they become the model's input."""
-    file: str
-    dataset_dir: Optional[str] = None
-    image_dir: Optional[str] = None
-    anno_path: Optional[str] = None
-    train_image_dir: Optional[str] = None
-    train_anno_path: Optional[str] = None
+    file: Text
+    dataset_dir: OptionalText = None
+    image_dir: OptionalText = None
+    anno_path: OptionalText = None
+    train_image_dir: OptionalText = None
+    train_anno_path: OptionalText = None
 
 
 class DistillationSection(_Section):
     """As PaddleSlim defines it. `node`: variables compared between teacher
     and student; default: the inputs of the last operators with weights."""
     # PaddleSlim evaluates this name as Python; these take two variables.
-    loss: Literal['l2', 'soft_label'] = 'l2'
-    alpha: float = 1.0
-    node: List[str] = []
+    loss: _word('l2', 'soft_label') = 'l2'
+    alpha: _checked(float, _real(lambda v: v >= 0, 'from 0 on')) = 1.0
+    node: Texts = []
 
 
 class QuantAwareSection(_Section):
     """As PaddleSlim defines it."""
-    use_pact: bool = False
-    onnx_format: Literal[True] = True
-    activation_quantize_type: Literal['moving_average_abs_max', 'range_abs_max',
-                                      'abs_max'] = 'moving_average_abs_max'
-    weight_quantize_type: Literal['channel_wise_abs_max',
-                                  'abs_max'] = 'channel_wise_abs_max'
-    weight_bits: Literal[8] = 8
-    activation_bits: Literal[8] = 8
-    moving_rate: float = pydantic.Field(0.9, gt=0, lt=1)
-    quantize_op_types: List[str] = pydantic.Field(['conv2d'], min_length=1)
-    not_quant_pattern: List[str] = ['skip_quant']
+    use_pact: Bool = False
+    onnx_format: _checked(
+        bool, _only(True, 'Paddle Inference reads no other format')) = True
+    activation_quantize_type: _word('moving_average_abs_max', 'range_abs_max',
+                                    'abs_max') = 'moving_average_abs_max'
+    weight_quantize_type: _word('channel_wise_abs_max',
+                                'abs_max') = 'channel_wise_abs_max'
+    weight_bits: _checked(int, _only(8, 'int8 is what the kernels have')) = 8
+    activation_bits: _checked(int, _only(8,
+                                         'int8 is what the kernels have')) = 8
+    moving_rate: _checked(float,
+                          _real(lambda v: 0 < v < 1,
+                                'above 0 and below 1')) = 0.9
+    quantize_op_types: SomeTexts = ['conv2d']
+    not_quant_pattern: Texts = ['skip_quant']
 
 
 class QuantizationSection(_Section):
     """Which strategy, and what post-training quantization needs."""
-    strategy: Literal['qat', 'ptq'] = 'qat'
-    algo: Literal['avg', 'hist', 'mse', 'KL', 'abs_max'] = 'hist'
-    hist_percent: float = pydantic.Field(0.9999, gt=0, le=1)
-    bias_correction: bool = False
-    calibration_images: int = pydantic.Field(64, ge=1)
+    # The default is calibration: see benchmarks/results/accuracy_*.json.
+    strategy: _word('ptq', 'qat') = 'ptq'
+    algo: _word('avg', 'hist', 'mse', 'KL', 'abs_max') = 'hist'
+    hist_percent: Share = 0.9999
+    bias_correction: Bool = False
+    calibration_images: Count = 64
     # What is chosen anew after `algo`, see act.compress.refine.
-    activation_ranges: Literal['output_error', 'algo'] = 'output_error'
-    weight_rounding: Literal['gptq', 'nearest'] = 'gptq'
-    seed: int = pydantic.Field(0, ge=0)  # of the choice of images
+    activation_ranges: _word('output_error', 'algo') = 'output_error'
+    weight_rounding: _word('gptq', 'nearest') = 'gptq'
+    seed: _checked(int, _whole(0)) = 0  # of the choice of images
 
     @property
     def refines(self) -> bool:
@@ -116,29 +390,33 @@ class QuantizationSection(_Section):
 
 class TrainSection(_Section):
     """As PaddleSlim's TrainConfig, with what our loop adds."""
-    train_iter: int = pydantic.Field(ge=1)
-    eval_iter: int = pydantic.Field(ge=1)
-    batch_size: int = pydantic.Field(4, ge=1)
-    eval_images: Optional[int] = pydantic.Field(None, ge=1)
-    learning_rate: Union[float, Dict[str, Any]]
-    optimizer_builder: Dict[str, Any] = {'optimizer': {'type': 'SGD'}}
+    train_iter: Count
+    eval_iter: Count
+    batch_size: Count = 4
+    eval_images: _checked(Optional[int], _or_none(_whole(1))) = None
+    learning_rate: _checked(Union[float, Dict[str, Any]], _learning_rate)
+    optimizer_builder: _checked(Dict[str, Any], _optimizer_builder) = {
+        'optimizer': {
+            'type': 'SGD'
+        }
+    }
     # Batch norm keeps the statistics it was trained with.
-    freeze_batch_norm: bool = True
-    seed: int = 0
+    freeze_batch_norm: Bool = True
+    seed: _checked(int, _whole(0)) = 0
 
 
 class CpuSection(_Section):
     """How Paddle Inference runs the model on the CPU."""
-    int8_ops: List[str] = ['conv2d', 'fused_conv2d']
-    bf16_ops: List[str] = ['conv2d', 'fused_conv2d', 'fc']
-    deleted_passes: List[str] = []
-    threads: Optional[int] = pydantic.Field(None, ge=1)
+    int8_ops: SomeTexts = ['conv2d', 'fused_conv2d']
+    bf16_ops: SomeTexts = ['conv2d', 'fused_conv2d', 'fc']
+    deleted_passes: Texts = []
+    threads: _checked(Optional[int], _or_none(_whole(1, 1024))) = None
 
 
 class DeploySection(_Section):
     """The model as it is deployed."""
     # Height, width. Checked against what the reader makes.
-    input_shape: Optional[Tuple[int, int]] = None
+    input_shape: _checked(Optional[Tuple[int, int]], _shape) = None
     cpu: CpuSection = CpuSection()
 
 
@@ -153,7 +431,7 @@ class Settings(_Section):
     TrainConfig: Optional[TrainSection] = None
     Deploy: DeploySection = DeploySection()
     # [precision, metric, value in percent, tolerance in points]
-    Expected: List[Tuple[str, str, float, float]] = []
+    Expected: _checked(List[Tuple[str, str, float, float]], _expected) = []
     path: str = pydantic.Field('', exclude=True)
 
     @property
@@ -176,28 +454,50 @@ def read_mapping(path: str, loader: Any = yaml.SafeLoader) -> Dict[str, Any]:
     """Read a YAML file that must be a mapping.
 
     Raises:
-        UserError: the file is missing, unreadable, no YAML, empty, or a list.
+        UserError: the file is missing, unreadable, no YAML, empty, or a list;
+            or a key stands in it twice.
     """
+    where = "configuration '%s'" % path
     try:
         with open(path, encoding='utf-8') as f:
-            content = yaml.load(f, Loader=loader)
+            text = f.read()
     except OSError as e:
-        raise UserError("configuration '%s': %s" %
-                        (path, e.strerror or e)) from None
+        raise UserError("%s: %s; name the YAML of a model, as those below "
+                        'configs/' % (where, e.strerror or e)) from None
     except UnicodeDecodeError:
-        raise UserError("configuration '%s' is not a text file" %
-                        path) from None
-    except yaml.YAMLError as e:
-        mark = getattr(e, 'problem_mark', None)
-        where = ', line %d' % (mark.line + 1) if mark else ''
-        raise UserError("configuration '%s'%s is not valid YAML: %s" %
-                        (path, where, getattr(e, 'problem', None)
-                         or str(e).splitlines()[0])) from None
+        raise UserError('%s is not a text file' % where) from None
+    content = yamlfile.parse(text, where, loader)
     if not isinstance(content, dict):
         raise UserError(
-            "configuration '%s' must be a mapping of sections, found %s" %
-            (path, 'nothing' if content is None else type(content).__name__))
+            '%s must be a mapping of sections, found %s' %
+            (where, 'nothing' if content is None else type(content).__name__))
     return content
+
+
+def _section_of(field: Any) -> Any:
+    """The section that a field holds, None if it holds a value."""
+    annotation = field.annotation
+    for option in getattr(annotation, '__args__', (annotation, )):
+        if isinstance(option, type) and issubclass(option, pydantic.BaseModel):
+            return option
+    return None
+
+
+def _check_sections(content: Dict[str, Any],
+                    where: str,
+                    model: Any = None,
+                    prefix: str = '') -> None:
+    """Raise UserError for a section that is no mapping. Asked of the file, the
+    preset and the overrides each: laid over it, one would hide it."""
+    for name, field in (model or Settings).model_fields.items():
+        section, value = _section_of(field), content.get(name)
+        if section is None or value is None:
+            continue
+        if not isinstance(value, dict):
+            raise UserError(
+                "%s: key '%s%s' is %.60r; must be a section with keys: %s" %
+                (where, prefix, name, value, ', '.join(section.model_fields)))
+        _check_sections(value, where, section, '%s%s.' % (prefix, name))
 
 
 def _known_keys(location: Tuple[Any, ...]) -> List[str]:
@@ -205,33 +505,51 @@ def _known_keys(location: Tuple[Any, ...]) -> List[str]:
     model: Any = Settings
     for part in location:
         field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        for option in getattr(annotation, '__args__', (annotation, )):
-            if isinstance(option, type) and issubclass(option,
-                                                       pydantic.BaseModel):
-                model = option
-                break
-        else:
+        model = _section_of(field) if field else None
+        if model is None:
             return []
     return [k for k in model.model_fields if k != 'path']
 
 
-def _explain(error: Dict[str, Any], path: str) -> UserError:
-    """One line for pydantic's first complaint."""
+def _explain(error: Dict[str, Any], where: str) -> UserError:
+    """One line for one of pydantic's complaints."""
     location = error['loc']
-    # pydantic appends the tried types of a union; a user knows no such keys.
     dotted = '.'.join(str(p) for p in location)
-    if error['type'] == 'extra_forbidden':
-        known = _known_keys(location[:-1])
-        guess = nearest(location[-1], known)
-        hint = ("did you mean '%s'?" % guess if guess else 'known keys: ' +
-                ', '.join(sorted(known)))
-        return UserError("%s: unknown key '%s'; %s" % (path, dotted, hint))
-    if error['type'] == 'missing':
-        return UserError("%s: key '%s' is missing" % (path, dotted))
-    found = repr(error.get('input'))
-    return UserError("%s: key '%s' is %s; %s" %
-                     (path, dotted, found[:60], error['msg']))
+    kind, found = error['type'], error.get('input')
+    if kind in ('extra_forbidden', 'invalid_key'):
+        return unknown('key', dotted, _known_keys(location[:-1]), where,
+                       location[-1])
+    if kind == 'missing':
+        return UserError("%s: key '%s' is missing; add it, or give it with -o "
+                         '%s=VALUE' % (where, dotted, dotted))
+    if kind == 'model_type' or found is None and 'Section' in error['msg']:
+        said = 'must be a section with keys: %s' % ', '.join(
+            _known_keys(location))
+    else:
+        said = error['msg'].replace('Value error, ', '', 1)
+    if isinstance(found, dict) and _known_keys(location):
+        return UserError("%s: %s: %s" % (where, dotted, said))
+    return UserError("%s: key '%s' is %.60r; %s" % (where, dotted, found, said))
+
+
+def _validated(content: Dict[str, Any], path: str, where: str) -> 'Settings':
+    """Settings of a mapping.
+
+    Raises:
+        UserError: see `_explain`. What is missing is named last: the cause may
+            be a misspelt key.
+    """
+    if 'path' in content:
+        raise unknown('key', 'path', _known_keys(()), where)
+    for key in content:
+        if not isinstance(key, str):
+            raise UserError('%s: section names must be words, found %.60r' %
+                            (where, key))
+    try:
+        return Settings(**content, path=path)
+    except pydantic.ValidationError as e:
+        errors = sorted(e.errors(), key=lambda one: one['type'] == 'missing')
+        raise _explain(errors[0], where) from None
 
 
 def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
@@ -244,27 +562,36 @@ def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
             presets and is applied first.
 
     Raises:
-        UserError: anything in the file or the overrides that is not allowed.
+        UserError: anything in the file or the overrides that is not allowed;
+            a preset that is not chosen is checked too.
     """
     content = read_mapping(path)
     overrides = dict(overrides or {})
-    presets = content.pop(PRESETS, {}) or {}
-    chosen = overrides.pop(PRESET, content.pop(PRESET, None))
-    if chosen is not None:
-        if not isinstance(presets, dict) or chosen not in presets:
+    presets = content.pop(PRESETS, None)
+    presets = {} if presets is None else presets
+    if not isinstance(presets, dict):
+        raise UserError("%s: key '%s' is %.60r; must be a mapping {preset's "
+                        'name: {section: ...}}' % (path, PRESETS, presets))
+    in_file = content.pop(PRESET, None)
+    chosen = overrides.pop(PRESET, in_file)
+    for name in (in_file, chosen):
+        if name is not None and (not isinstance(name, str)
+                                 or name not in presets):
             raise UserError(
                 "%s: unknown preset '%s'; known: %s" %
-                (path, chosen, ', '.join(map(str, presets)) or 'none'))
-        content = merge(content, presets[chosen] or {})
-    content = merge(content, overrides)
-    if 'path' in content:
-        raise UserError("%s: unknown key 'path'" % path)
-    try:
-        settings = Settings(**content, path=path)
-    except pydantic.ValidationError as e:
-        raise _explain(e.errors()[0], path) from None
-    except TypeError:
-        raise UserError("%s: section names must be words" % path) from None
+                (path, name, ', '.join(map(str, presets)) or 'none'))
+    _check_sections(content, path)
+    for name, preset in presets.items():
+        where = '%s: preset %s' % (path, name)
+        if not isinstance(preset, dict):
+            raise UserError('%s is %.60r; must be a mapping of sections' %
+                            (where, preset))
+        _check_sections(preset, where)
+        _check_unchosen(merge(content, preset), path, where)
+    _check_sections(overrides, path)
+    if chosen is not None:
+        content = merge(content, presets[chosen])
+    settings = _validated(merge(content, overrides), path, path)
     settings.Reader.file = beside(path, settings.Reader.file)
     if settings.Export:
         settings.Export.config = beside(path, settings.Export.config)
@@ -273,6 +600,15 @@ def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
         if os.path.exists(weights):
             settings.Export.weights = weights
     return settings
+
+
+def _check_unchosen(content: Dict[str, Any], path: str, where: str) -> None:
+    """Check a preset on its own. What it leaves out, -o may give."""
+    try:
+        _validated(content, path, where)
+    except UserError as e:
+        if ' is missing;' not in str(e):
+            raise
 
 
 def beside(path: str, name: str) -> str:

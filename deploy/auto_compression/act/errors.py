@@ -22,6 +22,10 @@ class UserError(Exception):
     what is allowed, and what mends it. Scripts print it and exit with 2."""
     exit_code = 2
 
+    def __init__(self, message: str = '') -> None:
+        # What a user wrote may hold line breaks, and so may others' messages.
+        super().__init__(' '.join(str(message).splitlines()))
+
 
 class CheckFailed(UserError):
     """The run worked, but a result is not what was asked for (an `Expected`
@@ -35,8 +39,11 @@ def nearest(word: str, known: Iterable[str]) -> Optional[str]:
     return found[0] if found else None
 
 
-def unknown(kind: str, word: str, known: Iterable[str],
-            where: str) -> UserError:
+def unknown(kind: str,
+            word: str,
+            known: Iterable[str],
+            where: str,
+            last: Optional[str] = None) -> UserError:
     """An error for a word that is not in the known set.
 
     Args:
@@ -44,9 +51,16 @@ def unknown(kind: str, word: str, known: Iterable[str],
         word: as the user wrote it.
         known: what is allowed.
         where: file and section, or the option, that the word stands in.
+        last: what of the word is compared with the known ones, if not all.
     """
+    return UserError(
+        "%s: unknown %s '%s'; %s" %
+        (where, kind, word, hint(word if last is None else last, known)))
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """What a message about a word that is not known ends with."""
     known = sorted(known)
     guess = nearest(word, known)
-    hint = "did you mean '%s'?" % guess if guess else 'known: ' + ', '.join(
-        known)
-    return UserError("%s: unknown %s '%s'; %s" % (where, kind, word, hint))
+    return "did you mean '%s'?" % guess if guess else 'known: ' + (
+        ', '.join(known) or 'none')

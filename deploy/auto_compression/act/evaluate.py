@@ -60,7 +60,8 @@ def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
                 settings.Deploy.cpu,
                 precision=options.precision,
                 mkldnn=options.use_mkldnn,
-                threads=options.threads)
+                threads=options.threads,
+                where=settings.path)
 
 
 def _record(settings: config.Settings, model_dir: str, made: Plan,
@@ -139,6 +140,8 @@ def evaluate(settings: config.Settings,
         UserError: bad input.
     """
     directories = [model_dir] + ([compare] if compare else [])
+    for directory in directories:
+        ModelFiles.named(settings.Global, directory).check()
     plans = [_plan(settings, model_dir, options)]
     if options.check and not any(row[0] == plans[0].precision
                                  for row in settings.Expected):
@@ -148,7 +151,8 @@ def evaluate(settings: config.Settings,
         plans.append(
             plan(ModelFiles.named(settings.Global, compare),
                  settings.Deploy.cpu,
-                 threads=options.threads))
+                 threads=options.threads,
+                 where=settings.path))
     reader = data.open_reader(settings.Reader)
     images = reader.val().take(options.num_images)
     predictors = [Predictor(p) for p in plans]

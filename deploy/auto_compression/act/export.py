@@ -15,16 +15,24 @@
 
 import logging
 import os
-import shutil
-import tempfile
 from typing import Any, Dict, List
 
 import yaml
 
 from . import runtime
-from .errors import UserError
+from .errors import UserError, unknown
+from .files import (
+    check_writable,
+    replace_directory,
+    work_directory,
+    writing,
+)
+from .program.model import Model, ModelFiles
 
 FILES = ('model.pdmodel', 'model.pdiparams', 'infer_cfg.yml')
+# Keys that ppdet asks for and that a configuration need not hold.
+OPTIONAL = ('use_gpu', 'use_npu', 'use_xpu', 'use_mlu', 'fuse_normalize',
+            'filename', 'weights', 'metric', 'num_classes', 'export')
 
 
 def _load_weights(model: Any, weights: str) -> None:
@@ -106,7 +114,11 @@ def export_model(config_path: str,
             is not the model's.
     """
     if not os.path.isfile(config_path):
-        raise UserError("ppdet configuration '%s' does not exist" % config_path)
+        raise UserError(
+            "ppdet configuration '%s' does not exist; name one with -c, as "
+            'those of configs/models/' % config_path)
+    what = "--save_dir '%s'" % save_dir
+    check_writable(save_dir, what, directory=True)
     runtime.import_ppdet(ppdet_dir or None)
     import paddle
     from ppdet.core.workspace import load_config, merge_config
@@ -116,10 +128,13 @@ def export_model(config_path: str,
             logging.getLogger(name).setLevel(logging.ERROR)
     try:
         cfg = load_config(config_path)
-        merge_config(options)
-    except (yaml.YAMLError, OSError, AssertionError) as e:
-        raise UserError("ppdet configuration '%s': %s" %
-                        (config_path, str(e).splitlines()[0])) from None
+    except Exception as e:  # ppdet checks nothing before it uses it
+        raise UserError("ppdet configuration '%s' cannot be read: %s" %
+                        (config_path, _first_line(e))) from None
+    for key in options:
+        if key not in cfg and key not in OPTIONAL:
+            raise unknown('key', key, set(cfg) | set(OPTIONAL), '-o')
+    merge_config(options)
     if not cfg.get('architecture'):
         raise UserError("'%s' is no ppdet configuration: key 'architecture' "
                         "is missing" % config_path)
@@ -127,19 +142,18 @@ def export_model(config_path: str,
         raise UserError("no weights: give -o weights=FILE_OR_URL")
     paddle.set_device('gpu' if cfg.get('use_gpu')
                       and paddle.is_compiled_with_cuda() else 'cpu')
-    trainer = Trainer(cfg, mode='test')
+    try:
+        trainer = Trainer(cfg, mode='test')
+    except Exception as e:
+        raise UserError(
+            "ppdet configuration '%s' and -o make no model: %s; look at the "
+            'key that this names' % (config_path, _first_line(e))) from None
     _load_weights(trainer.model, cfg.weights)
 
-    parent = os.path.dirname(os.path.abspath(save_dir))
-    try:
-        os.makedirs(parent, exist_ok=True)
-        work = tempfile.mkdtemp(prefix='.export_', dir=parent)
-    except OSError as e:
-        raise UserError("cannot write below '%s': %s" %
-                        (parent, e.strerror or e)) from None
-    try:
+    with writing(what), work_directory(save_dir, '.export_') as work:
         trainer.export(work)
         made = os.path.join(work, cfg.filename)
+        Model.load_written(ModelFiles(made), what)
         with open(os.path.join(made, 'infer_cfg.yml')) as f:
             labels = yaml.safe_load(f)['label_list']
         if len(labels) != int(cfg.num_classes):
@@ -147,11 +161,16 @@ def export_model(config_path: str,
                 "the model has %d classes, its TestDataset names %d: set "
                 "TestDataset.anno_path in '%s' to your annotation file or a "
                 "list of names" % (cfg.num_classes, len(labels), config_path))
-        if os.path.isdir(save_dir):
-            shutil.rmtree(save_dir)
-        os.makedirs(save_dir)
+        whole = os.path.join(work, 'whole')
+        os.makedirs(whole)
         for name in FILES:
-            os.replace(os.path.join(made, name), os.path.join(save_dir, name))
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            os.replace(os.path.join(made, name), os.path.join(whole, name))
+        replace_directory(whole, save_dir)
     return [os.path.join(save_dir, name) for name in FILES]
+
+
+def _first_line(error: BaseException) -> str:
+    """An error of another library's in one line, its kind included: ppdet's
+    KeyErrors say only the key."""
+    said = [line for line in str(error).splitlines() if line.strip()]
+    return '%s: %s' % (type(error).__name__, said[0].strip() if said else '')

@@ -11,9 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Files that appear whole or not at all."""
+"""Files and directories that appear whole or not at all."""
 
+import contextlib
 import os
+import shutil
+import tempfile
+from typing import Iterator
+
+from . import signals
+from .errors import UserError
 
 
 def write_whole(path: str, content: bytes) -> None:
@@ -34,3 +41,101 @@ def write_whole(path: str, content: bytes) -> None:
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def replace_directory(made: str, target: str) -> None:
+    """Rename a directory to where another may be. Both lie in one file system.
+
+    Raises:
+        OSError: it cannot be done; what was there stays.
+    """
+    old = made + '.old'
+    signals.check()
+    # Cut in two, neither the older nor the new one would be there.
+    with signals.held():
+        if os.path.isdir(target):
+            os.rename(target, old)
+        try:
+            os.rename(made, target)
+        except OSError:
+            if os.path.isdir(old):
+                os.rename(old, target)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def work_directory(target: str, prefix: str) -> Iterator[str]:
+    """A directory beside `target` to make it in; gone at the end, and with it,
+    if nothing came of it, the directories that were made on the way.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent = os.path.dirname(os.path.abspath(target))
+    missing = []
+    place = parent
+    while not os.path.lexists(place):
+        missing.append(place)
+        place = os.path.dirname(place)
+    work = None
+    try:
+        with signals.held():
+            os.makedirs(parent, exist_ok=True)
+            work = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        yield work
+    finally:
+        # A second Ctrl-C waits until nothing is left behind.
+        with signals.held():
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not empty, or never made
+                for directory in missing:
+                    os.rmdir(directory)
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn what the system says about writing into a line for users.
+
+    Args:
+        what: the option or file, e.g. "--save_dir 'output/x'".
+
+    Raises:
+        UserError: for an OSError inside the with-block.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        said = e.strerror or str(e)
+        # Of a copy, the second name is the one that is written.
+        name = e.filename2 or e.filename
+        raise UserError(
+            '%s cannot be written: %s%s; free some space there, or name '
+            'another place' %
+            (what, said, " ('%s')" % name if name else '')) from None
+
+
+def check_writable(path: str, what: str, *, directory: bool) -> None:
+    """Check before slow work that its result can be written.
+
+    Makes what would be made, and takes it away again: permissions do not tell,
+    as of root or below /proc.
+
+    Args:
+        path: of the result.
+        what: see `writing`.
+        directory: whether it is a directory, else a file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if directory and os.path.lexists(path) and not os.path.isdir(path):
+        raise UserError('%s is a file, not a directory; name another' % what)
+    if not directory and os.path.isdir(path):
+        raise UserError('%s is a directory, not a file; name a file' % what)
+    probed = os.path.join(path, 'x') if directory else path
+    with writing(what), work_directory(probed, '.probe_'):
+        pass

@@ -21,7 +21,7 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from . import data, latency
+from . import data, latency, signals
 from .accuracy import Detections, from_model_output
 from .errors import UserError
 from .predictor import Predictor, split_outputs
@@ -79,6 +79,7 @@ def run(predictors: Sequence[Predictor],
     clock = time.perf_counter
     with tqdm(total=len(records), desc=title, unit='image') as bar:
         for index, chunk in enumerate(data.chunks(records, batch_size)):
+            signals.check()
             scale = 1e3 / len(chunk)
             start = clock()
             samples = [pipeline.decode(r) for r in chunk]

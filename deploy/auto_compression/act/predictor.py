@@ -20,12 +20,14 @@ import numpy as np
 
 from . import runtime
 from .config import CpuSection
-from .errors import UserError, unknown
+from .errors import UserError, nearest, unknown
 from .program import cpu
 from .program.inspect import count_types, is_quantized, quantized_ops
 from .program.model import Model, ModelFiles
 
 PRECISIONS = ('auto', 'fp32', 'bf16', 'int8')
+# The vector extensions with which oneDNN computes in bf16 (avx512f: emulated).
+BF16 = ('avx512_bf16', 'amx_bf16', 'avx512f')
 # oneDNN fuses a convolution's bias and activation into fused_conv2d before its
 # int8 pass looks, and runs depthwise convolutions as plain ones: each type
 # that training quantized, and what stands for it at that moment.
@@ -33,6 +35,7 @@ DEPLOYED_AS = {
     'conv2d': {'conv2d', 'fused_conv2d'},
     'depthwise_conv2d': {'depthwise_conv2d', 'conv2d', 'fused_conv2d'},
 }
+DEPLOYABLE = ('conv2d', 'depthwise_conv2d', 'fused_conv2d', 'fc')
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def plan(files: ModelFiles,
          *,
          precision: str = 'auto',
          mkldnn: Optional[bool] = None,
-         threads: Optional[int] = None) -> Plan:
+         threads: Optional[int] = None,
+         where: str = 'configuration') -> Plan:
     """Decide what a request means for this model on this CPU.
 
     Args:
@@ -67,12 +71,16 @@ def plan(files: ModelFiles,
             float, oneDNN off.
         mkldnn: use oneDNN; None: yes, but for the simulation.
         threads: None: as configured, else all cores.
+        where: the configuration, for messages.
 
     Raises:
-        UserError: a precision that this model or CPU does not have; an
-            operator type that training did not quantize.
+        UserError: a precision that this model or CPU does not have; a model
+            that is no detector; an operator type that training did not
+            quantize; a name that Paddle does not know.
     """
     model = Model.load(files)
+    check_outputs(model, files.directory)
+    check_names(options, where)
     types: Dict[str, int] = {}
     if is_quantized(model):
         types = count_types(quantized_ops(model))
@@ -89,15 +97,13 @@ def plan(files: ModelFiles,
     if precision in ('int8', 'bf16') and mkldnn is False:
         raise UserError("--precision %s on the CPU needs oneDNN; leave out "
                         "--use_mkldnn False" % precision)
-    if precision == 'bf16' and not any(
-            e in runtime.cpu_extensions()
-            for e in ('avx512_bf16', 'amx_bf16', 'avx512f')):
+    if precision == 'bf16' and not set(BF16) & set(runtime.cpu_extensions()):
         raise UserError("--precision bf16: this CPU (%s) has no AVX-512; use "
                         "fp32 or int8" % runtime.cpu_name())
 
     op_types: List[str] = []
     if precision == 'int8':
-        op_types = _int8_types(options.int8_ops, types)
+        op_types = _int8_types(options.int8_ops, types, where)
         files = cpu.prepared(files)
     elif precision == 'bf16':
         op_types = list(options.bf16_ops)
@@ -112,7 +118,43 @@ def plan(files: ModelFiles,
                 quantized=types)
 
 
-def _int8_types(asked: Sequence[str], quantized: Dict[str, int]) -> List[str]:
+def check_names(options: CpuSection, where: str) -> None:
+    """Check the operator types and passes of Deploy.cpu against Paddle's.
+
+    Raises:
+        UserError: a name that Paddle does not know.
+    """
+    paddle = runtime.import_paddle()
+    types = set(paddle.base.core.get_all_op_names())
+    for key in ('int8_ops', 'bf16_ops'):
+        for name in getattr(options, key):
+            if name not in types:
+                # Where none is alike, the usual ones help more than all 1204.
+                known = types if nearest(name, types) else DEPLOYABLE
+                raise unknown('operator type', name, known,
+                              '%s: Deploy.cpu.%s' % (where, key))
+    passes = _all_passes()
+    for name in options.deleted_passes:
+        if name not in passes:
+            raise unknown('IR pass', name, passes,
+                          '%s: Deploy.cpu.deleted_passes' % where)
+
+
+def _all_passes() -> Set[str]:
+    """The IR passes of any precision and backend here."""
+    from paddle import inference
+    passes: Set[str] = set()
+    for setting in ('disable_mkldnn', 'enable_mkldnn', 'enable_mkldnn_int8',
+                    'enable_mkldnn_bfloat16'):
+        config = inference.Config()
+        config.disable_gpu()
+        getattr(config, setting)()
+        passes.update(config.pass_builder().all_passes())
+    return passes
+
+
+def _int8_types(asked: Sequence[str], quantized: Dict[str, int],
+                where: str) -> List[str]:
     """The operator types for oneDNN: what is asked, if training quantized it.
 
     Raises:
@@ -125,14 +167,14 @@ def _int8_types(asked: Sequence[str], quantized: Dict[str, int]) -> List[str]:
     extra = sorted(set(asked) - allowed)
     if extra:
         raise UserError(
-            "Deploy.cpu.int8_ops: '%s' was not quantized in training (%s "
-            "were); in int8 it would spoil the accuracy" %
-            (extra[0], ', '.join(sorted(quantized))))
+            "%s: Deploy.cpu.int8_ops: '%s' was not quantized in training (%s "
+            "were); in int8 it would spoil the accuracy: leave it out" %
+            (where, extra[0], ', '.join(sorted(quantized))))
     left = sorted(allowed - set(asked) - {'depthwise_conv2d'})
     if left:
         raise UserError(
-            "Deploy.cpu.int8_ops: '%s' is missing: oneDNN would run most of "
-            "the quantized operators in float" % left[0])
+            "%s: Deploy.cpu.int8_ops: '%s' is missing: oneDNN would run most "
+            "of the quantized operators in float; add it" % (where, left[0]))
     return sorted(asked)
 
 
@@ -140,8 +182,8 @@ def build_config(plan: Plan) -> Any:
     """The paddle.inference.Config of a plan.
 
     Raises:
-        UserError: a pass in `deleted_passes` that this build does not have, or
-            a getter that does not say what was asked for.
+        UserError: a pass in `deleted_passes` that this build does not have in
+            any precision, or a getter that does not say what was asked for.
     """
     runtime.prepare()
     from paddle import inference
@@ -167,10 +209,10 @@ def build_config(plan: Plan) -> Any:
         # With the default set, "operator < reshape2 > error".
         config.set_bfloat16_op(set(plan.op_types))
     for name in plan.deleted_passes:
-        passes = config.pass_builder().all_passes()
-        if name not in passes:
-            raise unknown('IR pass', name, passes, 'deleted_passes')
-        config.delete_pass(name)
+        if name in config.pass_builder().all_passes():
+            config.delete_pass(name)
+        elif name not in _all_passes():
+            raise unknown('IR pass', name, _all_passes(), 'deleted_passes')
     for getter, wanted in (('mkldnn_enabled', plan.mkldnn),
                            ('cpu_math_library_num_threads',
                             plan.threads), ('ir_optim', True)):
@@ -224,6 +266,26 @@ class Predictor:
         return self.outputs()
 
 
+def check_outputs(model: Model, where: str) -> None:
+    """Check that a model's outputs can be those of a detector with NMS.
+
+    Raises:
+        UserError: see `split_outputs`, which looks at the arrays themselves.
+    """
+    shapes = [tuple(v.shape) for v in model.outputs()]
+    if len(shapes) != 2 or \
+            not any(len(s) == 2 and s[1] in (6, -1) for s in shapes) or \
+            not any(len(s) == 1 for s in shapes):
+        raise _no_detector(where, shapes)
+
+
+def _no_detector(where: str, shapes: Sequence[Sequence[int]]) -> UserError:
+    return UserError(
+        "'%s': expected boxes (n, 6) and their number, the model gives %s; "
+        'export a detector with export.nms=True' %
+        (where, ' and '.join(str(list(s)) for s in shapes)))
+
+
 def split_outputs(outputs: Sequence[np.ndarray],
                   where: str) -> 'tuple[np.ndarray, np.ndarray]':
     """The boxes (n, 6) and the number of boxes of each image (N,).
@@ -234,8 +296,5 @@ def split_outputs(outputs: Sequence[np.ndarray],
     boxes = [o for o in outputs if o.ndim == 2 and o.shape[1] == 6]
     counts = [o for o in outputs if o.ndim == 1]
     if len(outputs) != 2 or not boxes or not counts:
-        raise UserError(
-            "'%s': expected boxes (n, 6) and their number, the model gives "
-            "%s; export it with export.nms=True" %
-            (where, ' and '.join(str(list(o.shape)) for o in outputs)))
+        raise _no_detector(where, [o.shape for o in outputs])
     return boxes[0], counts[0]

@@ -485,7 +485,7 @@ def _compared(field: Field, reference: Optional[float],
     ]]
 
 
-def _expected_row(row: Any) -> Tuple[str, str, float, float]:
+def expected_row(row: Any) -> Tuple[str, str, float, float]:
     """Check one row of `Expected`."""
     try:
         precision, metric, value, tolerance = row
@@ -533,7 +533,7 @@ def check_expected(record: Record, expected: Sequence[Sequence[Any]], *,
     """
     misses = []
     for row in expected:
-        row_precision, name, value, tolerance = _expected_row(row)
+        row_precision, name, value, tolerance = expected_row(row)
         if row_precision != precision:
             continue
         found = _plain(record.get(name))

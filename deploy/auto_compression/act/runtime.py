@@ -25,8 +25,10 @@ import io
 import logging
 import os
 import platform
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 import zlib
 from typing import Any, Dict, Iterator, List, Optional
@@ -78,7 +80,13 @@ def prepare() -> None:
 def import_paddle():
     """`import paddle`, safely. Returns the module."""
     prepare()
+    handler = signal.getsignal(signal.SIGTERM)
     import paddle
+    # Paddle takes SIGTERM over from C++: it prints a stack ("FatalError:
+    # `Termination signal` is detected") and ends without any clean-up.
+    if handler is not None and \
+            threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
     # "The old way to load inference model is deprecated": the new way knows
     # no file names of its own.
     logging.getLogger('paddle.static.io').setLevel(logging.ERROR)

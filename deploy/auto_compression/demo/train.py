@@ -25,7 +25,7 @@ from act import cli  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('recipe', help='e.g. demo/recipes/picodet_s.yml')
     parser.add_argument('--phase', help=argparse.SUPPRESS)
     parser.add_argument('--seed', type=int, default=0)

@@ -18,28 +18,42 @@ infer_cfg.yml, the configuration it was made with, a record of the run, and for
 qat the training log and, below last/, the model of the last iteration.
 """
 
+import contextlib
 import csv
+import io
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
-from .. import config, data, results, runtime
+from .. import config, data, results, runtime, signals
 from ..accuracy import CocoEvaluator, from_model_output
-from ..errors import UserError
-from ..predictor import split_outputs
-from ..program.inspect import count_types, is_quantized, quantized_ops
+from ..errors import UserError, hint, unknown
+from ..files import (
+    check_writable,
+    replace_directory,
+    work_directory,
+    writing,
+)
+from ..predictor import check_names, check_outputs, split_outputs
+from ..program.inspect import (
+    WEIGHT_INPUT,
+    count_types,
+    is_quantized,
+    quantized_ops,
+)
 from ..program.model import Model, ModelFiles
 
 CONFIG, READER, RECORD, LOG = ('config.yml', 'reader.yml', 'record.json',
                                'train_log.csv')
 LAST = 'last'
+# Added to the name of a result directory if training was stopped.
+INTERRUPTED = '_interrupted'
 
 
 def ensure_exported(settings: config.Settings) -> None:
@@ -49,7 +63,7 @@ def ensure_exported(settings: config.Settings) -> None:
     Raises:
         UserError: it is not there and cannot be exported from what is at hand.
     """
-    if os.path.isdir(settings.Global.model_dir):
+    if os.path.exists(settings.Global.model_dir):
         return
     export = settings.Export
     if export is None:
@@ -68,13 +82,53 @@ def ensure_exported(settings: config.Settings) -> None:
         sys.executable, script, '-c', export.config, '--save_dir',
         settings.Global.model_dir, '-o'
     ] + options
-    print("'%s' does not exist: exporting it" % settings.Global.model_dir)
+    print("'%s' does not exist: exporting it" % settings.Global.model_dir,
+          flush=True)
     # ppdet's configuration is global: an export has a process of its own.
-    if subprocess.run(command).returncode:
+    code, said = _run_script(command)
+    if code:
         raise UserError(
-            "Global.model_dir '%s' does not exist and could not be exported; "
-            "the command was: %s" %
-            (settings.Global.model_dir, ' '.join(command)))
+            "Global.model_dir '%s' does not exist and could not be exported: "
+            '%s; the command was: %s' %
+            (settings.Global.model_dir, said
+             or 'exit code %d' % code, ' '.join(command)))
+
+
+def _run_script(command: List[str]) -> Tuple[int, str]:
+    """Run one of our scripts. Ctrl-C ends it too, and waits for its end.
+
+    Returns:
+        its exit code, and its error, which is not printed: it becomes part of
+        ours.
+    """
+    # Ctrl-C in a terminal reaches a whole session. Passed on by us alone, it
+    # comes once, and does not cut the script's own cleaning up.
+    child, said = None, ''
+    try:
+        with signals.held():
+            child = subprocess.Popen(command,
+                                     stdin=subprocess.DEVNULL,
+                                     stderr=subprocess.PIPE,
+                                     start_new_session=True)
+        # Progress bars end their lines with a carriage return.
+        for line in io.TextIOWrapper(child.stderr, newline='',
+                                     errors='replace'):
+            if line.startswith('error: '):
+                said = line[len('error: '):].strip()
+            else:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+        return child.wait(), said
+    except BaseException:
+        if child is not None:
+            with signals.held():
+                child.terminate()
+                try:
+                    child.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+        raise
 
 
 class _Source:
@@ -89,12 +143,9 @@ class _Source:
             raise UserError(
                 "Global.model_dir '%s' is already quantized; name the float "
                 "model it was made from" % self.files.directory)
-        types = count_types(model.ops)
-        for name in settings.QuantAware.quantize_op_types:
-            if name not in types:
-                raise UserError(
-                    "%s: QuantAware.quantize_op_types: the model holds no "
-                    "'%s'" % (settings.path, name))
+        check_outputs(model, self.files.directory)
+        check_names(settings.Deploy.cpu, settings.path)
+        self._check_quantized_names(model)
         self.inputs = model.inputs()
         names = section.input_list
         self.input_list = section.input_mapping
@@ -109,6 +160,30 @@ class _Source:
             count = settings.TrainConfig and settings.TrainConfig.eval_images
             self.val = self.reader.val().take(count)
         self._check_feed(model)
+
+    def _check_quantized_names(self, model: Model) -> None:
+        where = '%s: QuantAware.' % self.settings.path
+        section = self.settings.QuantAware
+        types = set(count_types(model.ops))
+        allowed = types & set(WEIGHT_INPUT)
+        for name in section.quantize_op_types:
+            if name not in types:
+                raise UserError(
+                    "%squantize_op_types: the model holds no '%s'; %s" %
+                    (where, name, hint(name, allowed)))
+            if name not in allowed:
+                raise UserError(
+                    "%squantize_op_types: '%s' has no weight to quantize; "
+                    'known: %s' % (where, name, ', '.join(sorted(allowed))))
+        scopes = {
+            op.attr('op_namescope')
+            for op in model.ops if op.has_attr('op_namescope')
+        }
+        default = type(section)().not_quant_pattern
+        for pattern in section.not_quant_pattern:
+            if pattern not in default and not any(pattern in s for s in scopes):
+                raise unknown('name scope', pattern, scopes,
+                              where + 'not_quant_pattern')
 
     def feed(self, records: 'list[data.ImageRecord]') -> data.Batch:
         """Images to what the model takes."""
@@ -141,7 +216,9 @@ def compress(settings: config.Settings, save_dir: str,
 
     Args:
         settings: of the model.
-        save_dir: the result directory; replaced whole, at the end.
+        save_dir: the result directory; replaced whole, at the end. Training
+            that is stopped leaves its model so far in another, of this name
+            with INTERRUPTED.
         command: as the user gave it, for the record.
 
     Returns:
@@ -150,44 +227,53 @@ def compress(settings: config.Settings, save_dir: str,
     Raises:
         UserError: bad input, or training that diverged. Nothing is left
             behind then, and an older result stays.
+        signals.Stopped: a signal came; its message says what was kept.
     """
     strategy = settings.Quantization.strategy
     if strategy == 'qat' and settings.TrainConfig is None:
         raise UserError("%s: strategy qat needs a TrainConfig section" %
                         settings.path)
+    interrupted = os.path.abspath(save_dir) + INTERRUPTED
+    _check_target(save_dir)
+    if strategy == 'qat':
+        _check_target(interrupted)
     ensure_exported(settings)
     source = _Source(settings)
-    parent = os.path.dirname(os.path.abspath(save_dir))
-    if os.path.isdir(save_dir) and os.listdir(save_dir) and \
-            not os.path.exists(os.path.join(save_dir, RECORD)):
-        raise UserError("--save_dir '%s' is not empty and no result of run.py; "
-                        "name another" % save_dir)
-    try:
-        os.makedirs(parent, exist_ok=True)
-        work = tempfile.mkdtemp(prefix='.compress_', dir=parent)
-    except OSError as e:
-        raise UserError("--save_dir '%s' cannot be made: %s" %
-                        (save_dir, e.strerror or e)) from None
-    try:
+    what = "--save_dir '%s'" % save_dir
+    with writing(what), work_directory(save_dir, '.compress_') as work, \
+            contextlib.ExitStack() as ending:
         made = os.path.join(work, 'result')
         os.makedirs(made)
         copied = _copy_source(source.files, os.path.join(work, 'source'))
         start = time.perf_counter()
+        stopped = None
         if strategy == 'ptq':
             fields = _ptq(source, copied, made)
         else:
-            fields = _qat(source, copied, made)
+            fields, stopped = _qat(source, copied, made, what, ending)
         fields['train_seconds'] = fields.get('train_seconds') or \
             time.perf_counter() - start
-        record = _record(settings, source, made, save_dir, command, fields)
+        target = interrupted if stopped else save_dir
+        record = _record(settings, source, made, target, command, fields, what)
         _write_surroundings(settings, source, made)
         results.write_json(record, os.path.join(made, RECORD))
-        if os.path.isdir(save_dir):
-            shutil.rmtree(save_dir)
-        os.rename(made, save_dir)
+        replace_directory(made, target)
+        if stopped:
+            raise signals.Stopped(
+                stopped.number, "%s; the model so far: '%s'" %
+                (fields['error'], os.path.relpath(interrupted)))
         return record
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_target(directory: str) -> None:
+    """Raise UserError if a result cannot be written there, or would replace
+    something else."""
+    what = "--save_dir '%s'" % directory
+    check_writable(directory, what, directory=True)
+    if os.path.isdir(directory) and os.listdir(directory) and \
+            not os.path.exists(os.path.join(directory, RECORD)):
+        raise UserError(
+            '%s is not empty and no result of run.py; name another' % what)
 
 
 def _copy_source(files: ModelFiles, directory: str) -> ModelFiles:
@@ -230,12 +316,17 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     }
 
 
-def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
+def _qat(
+    source: _Source, copied: ModelFiles, made: str, what: str,
+    ending: contextlib.ExitStack
+) -> Tuple[Dict[str, Any], Optional[signals.Stopped]]:
+    """Train and save. Returns the record's fields, and the signal that stopped
+    training; if none did, one that comes later waits for `ending`."""
     from . import loop, qat
     settings = source.settings
     train = settings.TrainConfig
     begin = time.perf_counter()
-    print('prepare: teacher, student, quantization')
+    print('prepare: teacher, student, quantization', flush=True)
     session = qat.build(copied, settings.QuantAware, settings.Distillation,
                         train, settings.path)
     fields = {}
@@ -246,7 +337,8 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
         session.start_from(ModelFiles.named(settings.Global, start))
     prepared = time.perf_counter() - begin
     print('prepared in %.1f s; %d constants and statistics stay as they are' %
-          (prepared, len(session.frozen)))
+          (prepared, len(session.frozen)),
+          flush=True)
     feeds = data.prefetch(
         data.endless(source.train.records, train.batch_size, train.seed),
         source.feed)
@@ -261,24 +353,36 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
                             where=settings.path)
     finally:
         feeds.close()
-    session.save(ModelFiles.named(settings.Global, os.path.join(made, LAST)))
+    done = len(result.log)
+    if result.stopped:
+        print('stopping at iteration %d of %d: saving the model so far '
+              '(again Ctrl-C: drop it)' % (done, train.train_iter),
+              flush=True)
+    else:
+        ending.enter_context(signals.held(patient=False))
+    last = ModelFiles.named(settings.Global, os.path.join(made, LAST))
+    session.save(last)
+    Model.load_written(last, what)
     session.restore(result.best_state)
     session.save(ModelFiles.named(settings.Global, made))
     _write_log(os.path.join(made, LOG), result.log)
     fields.update({
         'prepare_seconds': prepared,
         'train_seconds': result.seconds,
-        'train_iterations': train.train_iter,
+        'train_iterations': done,
         'best_iteration': result.best_iteration,
         'final_loss': result.log[-1]['loss'],
     })
-    if evaluate is not None:
+    if result.stopped:
+        fields['error'] = 'stopped at iteration %d of %d' % (done,
+                                                             train.train_iter)
+    if result.best_metric is not None:
         fields.update({
             'map': 100 * result.best_metric,
             'num_images': len(source.val.records),
             'precision': 'simulated_int8',
         })
-    return fields
+    return fields, result.stopped
 
 
 def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
@@ -303,10 +407,10 @@ def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
 
 
 def _record(settings: config.Settings, source: _Source, made: str,
-            save_dir: str, command: List[str],
-            fields: Dict[str, Any]) -> Dict[str, Any]:
+            save_dir: str, command: List[str], fields: Dict[str, Any],
+            what: str) -> Dict[str, Any]:
     files = ModelFiles.named(settings.Global, made)
-    model = Model.load(files)
+    model = Model.load_written(files, what)
     record = results.new_record('run.py', command)
     record.update(runtime.environment())
     record.update({

@@ -17,6 +17,7 @@ It knows nothing of Paddle: a session gives `step`, `learning_rate`, `state` and
 `restore` (see `qat.QatSession`), so that it is tested with a made one.
 """
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
+from .. import signals
 from ..config import TrainSection
 from ..data import Batch
 from ..errors import UserError
@@ -35,16 +37,33 @@ Hook = Callable[[int, Dict[str, float]], None]
 
 @dataclass
 class TrainResult:
-    """What training did. Metrics are what `evaluate` returned."""
+    """What training did. Metrics are what `evaluate` returned.
+
+    `stopped` is the signal that ended it early, None if it came to its end.
+    """
     log: List[Dict[str, float]] = field(default_factory=list)
     metrics: Dict[int, float] = field(default_factory=dict)
     best_iteration: int = 0
     best_state: Optional[Dict[str, Any]] = None
     seconds: float = 0.0
+    stopped: Optional[signals.Stopped] = None
 
     @property
     def best_metric(self) -> Optional[float]:
         return self.metrics.get(self.best_iteration)
+
+
+@contextlib.contextmanager
+def _stoppable(result: TrainResult) -> Iterator[None]:
+    """Let a signal end the with-block instead of the run, once there is an
+    iteration to keep."""
+    try:
+        yield
+    except signals.Stopped as e:
+        if not result.log:
+            raise
+        signals.accept()
+        result.stopped = e
 
 
 def train(session: Any,
@@ -58,7 +77,8 @@ def train(session: Any,
     """Train for `settings.train_iter` iterations.
 
     Evaluates after each `eval_iter` iterations and after the last. The best
-    state is kept in memory; the session ends in the last one.
+    state is kept in memory; the session ends in the last one. A signal after
+    the first iteration ends training with what there is by then.
 
     Args:
         session: see above.
@@ -76,11 +96,12 @@ def train(session: Any,
     result = TrainResult()
     begin = time.perf_counter()
     images = settings.batch_size
-    with tqdm(total=settings.train_iter,
-              initial=start,
-              desc='train',
-              unit='iter') as bar:
+    with _stoppable(result), tqdm(total=settings.train_iter,
+                                  initial=start,
+                                  desc='train',
+                                  unit='iter') as bar:
         for iteration in range(start + 1, settings.train_iter + 1):
+            signals.check()
             rate = session.learning_rate()
             feed = next(feeds)
             tick = time.perf_counter()
@@ -111,15 +132,16 @@ def train(session: Any,
                 metric = evaluate()
                 better = result.best_metric is None or \
                     metric > result.best_metric
-                result.metrics[iteration] = metric
-                if better:
-                    result.best_iteration = iteration
-                    result.best_state = session.state()
+                with signals.held():
+                    result.metrics[iteration] = metric
+                    if better:
+                        result.best_iteration = iteration
+                        result.best_state = session.state()
                 bar.write('iteration %d: mAP %.2f%s' %
                           (iteration, 100 * metric,
                            ' (best so far)' if better else ''))
     if result.best_state is None:
-        result.best_iteration = settings.train_iter
+        result.best_iteration = start + len(result.log)
         result.best_state = session.state()
     result.seconds = time.perf_counter() - begin
     return result

@@ -279,28 +279,61 @@ def final_weight_outputs(model: Model) -> List[str]:
 
 
 def _scheduler_and_optimizer_check(train: TrainSection, where: str) -> None:
-    """Raise UserError for an optimizer or schedule that Paddle lacks."""
+    """Raise UserError for an optimizer, schedule, clipping or regularizer that
+    Paddle lacks, or that does not take its arguments."""
     paddle = runtime.import_paddle()
-    rate = train.learning_rate
-    if isinstance(rate, dict):
-        known = [n for n in dir(paddle.optimizer.lr) if n[0].isupper()]
-        kind = rate.get('type')
-        if kind not in known:
-            raise unknown('schedule', str(kind), known,
-                          where + ': TrainConfig.learning_rate.type')
+    where += ': TrainConfig.'
+
+    def made(module: Any, prefix: str, kind: str, section: Dict[str, Any],
+             key: str, **more: Any) -> Any:
+        bases = ('Optimizer', 'LRScheduler', 'WeightDecayRegularizer')
+        known = [
+            n for n in dir(module)
+            if n[0].isupper() and n.startswith(prefix) and n not in bases
+        ]
+        name = str(section.get('type'))
+        if name not in known:
+            raise unknown(kind, name, known, where + key + '.type')
+        arguments = {k: v for k, v in section.items() if k != 'type'}
         try:
-            getattr(paddle.optimizer.lr, kind)(**{
-                k: v
-                for k, v in rate.items() if k != 'type'
-            })
-        except (TypeError, ValueError) as e:
-            raise UserError("%s: TrainConfig.learning_rate: %s" %
-                            (where, str(e).splitlines()[0])) from None
-    known = [n for n in dir(paddle.optimizer) if n[0].isupper()]
-    kind = (train.optimizer_builder.get('optimizer') or {}).get('type')
-    if kind not in known:
-        raise unknown('optimizer', str(kind), known,
-                      where + ': TrainConfig.optimizer_builder.optimizer.type')
+            result = getattr(module, name)(**arguments, **more)
+            if key == 'learning_rate':
+                # Some arguments are looked at when their step comes.
+                for _ in range(min(train.train_iter, 1000)):
+                    if not 0 <= float(result()) < float('inf'):
+                        raise ValueError('gives the rate %s' % result())
+                    result.step()
+            elif module is paddle.optimizer:
+                static = paddle.static
+                with static.program_guard(static.Program(), static.Program()):
+                    weight = static.create_parameter([2], 'float32')
+                    result.minimize((weight * weight).mean())
+            return result
+        except Exception as e:  # Paddle checks arguments in many ways
+            said = [t for t in str(e).splitlines() if t.strip()] or ['']
+            raise UserError('%s%s: %s: %s' %
+                            (where, key, name, said[-1].strip())) from None
+
+    rate = train.learning_rate
+    builder = train.optimizer_builder
+    if isinstance(rate, dict):
+        rate = made(paddle.optimizer.lr, '', 'schedule', rate, 'learning_rate')
+    clip, decay = builder.get('grad_clip'), builder.get('weight_decay')
+    if clip:
+        clip = made(paddle.nn, 'ClipGrad', 'clipping', clip,
+                    'optimizer_builder.grad_clip')
+    if builder.get('regularizer'):
+        decay = made(paddle.regularizer, '', 'regularizer',
+                     builder['regularizer'], 'optimizer_builder.regularizer')
+    with static_mode(paddle):
+        made(paddle.optimizer,
+             '',
+             'optimizer',
+             builder.get('optimizer') or {},
+             'optimizer_builder.optimizer',
+             learning_rate=rate,
+             grad_clip=clip or None,
+             weight_decay=decay)
 
 
 def build(files: ModelFiles,

@@ -15,8 +15,6 @@
 
 import hashlib
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from typing import Any, Iterator, List
 
@@ -25,6 +23,7 @@ import numpy as np
 from .. import runtime
 from ..config import GlobalSection
 from ..errors import UserError
+from ..files import replace_directory, work_directory
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,27 @@ class ModelFiles:
             UserError: one is not, or is empty.
         """
         if not os.path.isdir(self.directory):
-            raise UserError("model directory '%s' does not exist; make it with "
-                            "export.py or run.py" % self.directory)
+            raise UserError(
+                "model directory '%s' %s; make one with run.py, or: %s" %
+                (self.directory, 'is a file' if os.path.exists(self.directory)
+                 else 'does not exist', self.remedy()))
         for path in (self.model_path, self.params_path):
             if not os.path.isfile(path):
                 raise UserError(
                     "'%s' does not exist: a model directory holds %s and %s "
                     "(set Global.model_filename and Global.params_filename for "
-                    "other names)" %
-                    (path, self.model_filename, self.params_filename))
+                    "other names); to export it again: %s" %
+                    (path, self.model_filename, self.params_filename,
+                     self.remedy()))
             if os.path.getsize(path) == 0:
-                raise UserError("'%s' is empty; export the model again" % path)
+                raise UserError("'%s' is empty; export the model again: %s" %
+                                (path, self.remedy()))
         return self
+
+    def remedy(self) -> str:
+        """The command that makes such a directory."""
+        return ('python export.py -c PPDET_CONFIG -o weights=WEIGHTS '
+                '--save_dir %s' % self.directory)
 
     def size_mb(self) -> float:
         """Size of both files in MB (1e6 bytes)."""
@@ -112,8 +120,8 @@ class Model:
                 program = static.deserialize_program(content)
         except Exception:
             raise UserError("'%s' is not a Paddle inference program, or is "
-                            "truncated; export the model again" %
-                            files.model_path) from None
+                            "truncated; export the model again: %s" %
+                            (files.model_path, files.remedy())) from None
         scope = static.Scope()
         with open(files.params_path, 'rb') as f:
             content = f.read()
@@ -121,35 +129,63 @@ class Model:
             exe = static.Executor(paddle.CPUPlace())
             try:
                 static.deserialize_persistables(program, content, exe)
+                # Bytes that the last tensor lacks are no error of Paddle's.
+                whole = len(static.io._serialize_persistables(
+                    program, exe)) == len(content)
             except Exception:
-                raise UserError(
-                    "'%s' does not hold the parameters of '%s': truncated, or "
-                    "of another model; export the model again" %
-                    (files.params_path, files.model_path)) from None
-        return cls(program, scope)
+                whole = False
+        if not whole:
+            raise UserError(
+                "'%s' does not hold the parameters of '%s': "
+                "truncated, or of another model; export the model "
+                "again: %s" %
+                (files.params_path, files.model_path, files.remedy()))
+        model = cls(program, scope)
+        if not model.inputs() or not model.outputs():
+            raise UserError("'%s' is a program without inputs and outputs, no "
+                            "inference model; export the model again: %s" %
+                            (files.model_path, files.remedy()))
+        return model
+
+    @classmethod
+    def load_written(cls, files: ModelFiles, what: str) -> 'Model':
+        """Read back a model that Paddle has just written: its C++ savers do
+        not tell when the disk is full.
+
+        Args:
+            files: of the model.
+            what: the option or path, for the message.
+
+        Raises:
+            UserError: it was not written whole.
+        """
+        try:
+            return cls.load(files)
+        except UserError:
+            raise UserError("%s cannot be written: the model was cut off; is "
+                            "the disk full? Free some space there, or name "
+                            "another place" % what) from None
 
     def save(self, files: ModelFiles) -> None:
-        """Write both files into `files.directory`, which appears whole."""
+        """Write both files into `files.directory`, which appears whole.
+
+        Raises:
+            OSError: they cannot be written; what was there stays.
+        """
         paddle = runtime.import_paddle()
         from paddle.static import io
-        parent = os.path.dirname(os.path.abspath(files.directory))
-        os.makedirs(parent, exist_ok=True)
-        work = tempfile.mkdtemp(prefix='.model_', dir=parent)
-        try:
+        with work_directory(files.directory, '.model_') as work:
+            made = os.path.join(work, 'made')
+            os.mkdir(made)
             with paddle.static.scope_guard(self.scope), static_mode(paddle):
                 exe = paddle.static.Executor(paddle.CPUPlace())
                 params = io._serialize_persistables(self.program, exe)
             for name, data in ((files.model_filename,
                                 self.program.desc.serialize_to_string()),
                                (files.params_filename, params)):
-                with open(os.path.join(work, name), 'wb') as f:
+                with open(os.path.join(made, name), 'wb') as f:
                     f.write(data)
-            os.chmod(work, 0o755)
-            if os.path.isdir(files.directory):
-                shutil.rmtree(files.directory)
-            os.rename(work, files.directory)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+            replace_directory(made, files.directory)
 
     @property
     def ops(self) -> List[Any]:
@@ -159,6 +195,13 @@ class Model:
     def inputs(self) -> List[str]:
         """Names of the model's inputs."""
         return [op.output('Out')[0] for op in self.ops if op.type == 'feed']
+
+    def outputs(self) -> List[Any]:
+        """The model's outputs: variables with name and shape."""
+        block = self.program.global_block()
+        return [
+            block.var(op.input('X')[0]) for op in self.ops if op.type == 'fetch'
+        ]
 
     def parameter(self, name: str) -> np.ndarray:
         """A copy of a parameter's value."""
