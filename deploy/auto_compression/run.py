@@ -46,6 +46,9 @@ def parse_args() -> argparse.Namespace:
                         default='cpu',
                         help='where to train (default: cpu)')
     parser.add_argument('--output_json', help='file for a copy of the record')
+    cli.add_flag(parser,
+                 '--skip_bad_images',
+                 help='leave out images that are missing or broken')
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 
@@ -58,7 +61,7 @@ def main() -> None:
     if args.reader:
         settings.Reader.file = args.reader
     save_dir = args.save_dir or os.path.join('output', settings.name)
-    record = job.compress(settings, save_dir, sys.argv)
+    record = job.compress(settings, save_dir, sys.argv, args.skip_bad_images)
     if args.output_json:
         results.write_json(record, args.output_json)
     print(results.table(record))

@@ -80,7 +80,8 @@ def ensure_exported(settings: config.Settings) -> None:
 class _Source:
     """The float model and its images, checked before anything slow starts."""
 
-    def __init__(self, settings: config.Settings) -> None:
+    def __init__(self, settings: config.Settings,
+                 skip_bad_images: bool) -> None:
         self.settings = settings
         section = settings.Global
         self.files = ModelFiles.named(section, section.model_dir).check()
@@ -102,13 +103,38 @@ class _Source:
         if given is not None and set(given) != set(self.inputs):
             raise UserError("%s: Global.input_list is %s, the model's inputs "
                             "are %s" % (settings.path, names, self.inputs))
-        self.reader = data.open_reader(settings.Reader)
+        self.reader = data.open_reader(settings.Reader, skip_bad_images)
         self.train = self.reader.train()
         self.val: Optional[data.ImageSet] = None
         if settings.Global.Evaluation:
             count = settings.TrainConfig and settings.TrainConfig.eval_images
-            self.val = self.reader.val().take(count)
+            images = self.reader.val()
+            # Decoded once now: an evaluation in the midst of training is too
+            # late to find out.
+            records = self._usable(images.records, count)
+            self.val = images.only(r.id for r in records)
         self._check_feed(model)
+
+    def _usable(self, records: 'list[data.ImageRecord]',
+                count: Optional[int]) -> 'list[data.ImageRecord]':
+        return self.reader.bad.usable(records, lambda r: r.path, count)
+
+    def calibration(self) -> 'list[data.ImageRecord]':
+        """Training images for calibration, drawn with a fixed seed."""
+        order = np.random.default_rng(0).permutation(len(self.train.records))
+        return self._usable([self.train.records[i] for i in order],
+                            self.settings.Quantization.calibration_images)
+
+    def feed_training(self, records: 'list[data.ImageRecord]') -> data.Batch:
+        """As `feed`; another image stands in for a broken one that is skipped,
+        so that batches keep their size."""
+        pipeline = self.reader.pipeline
+        samples = [
+            pipeline.decode_or_next(r, self.train.records, self.reader.bad)
+            for r in records
+        ]
+        return data.feed(pipeline.preprocess(samples), self.inputs,
+                         self.input_list, self.settings.path)
 
     def feed(self, records: 'list[data.ImageRecord]') -> data.Batch:
         """Images to what the model takes."""
@@ -116,7 +142,7 @@ class _Source:
                          self.input_list, self.settings.path)
 
     def _check_feed(self, model: Model) -> None:
-        batch = self.feed(self.train.records[:1])
+        batch = self.feed_training(self.train.records[:1])
         for name in self.inputs:
             wanted = model.program.global_block().var(name).shape
             shape = batch[name].shape
@@ -135,14 +161,17 @@ class _Source:
                 (self.settings.path, list(wanted), list(found)))
 
 
-def compress(settings: config.Settings, save_dir: str,
-             command: List[str]) -> Dict[str, Any]:
+def compress(settings: config.Settings,
+             save_dir: str,
+             command: List[str],
+             skip_bad_images: bool = False) -> Dict[str, Any]:
     """Compress a model and write a result directory.
 
     Args:
         settings: of the model.
         save_dir: the result directory; replaced whole, at the end.
         command: as the user gave it, for the record.
+        skip_bad_images: leave images out that are missing or broken.
 
     Returns:
         the record that was written.
@@ -156,7 +185,7 @@ def compress(settings: config.Settings, save_dir: str,
         raise UserError("%s: strategy qat needs a TrainConfig section" %
                         settings.path)
     ensure_exported(settings)
-    source = _Source(settings)
+    source = _Source(settings, skip_bad_images)
     parent = os.path.dirname(os.path.abspath(save_dir))
     if os.path.isdir(save_dir) and os.listdir(save_dir) and \
             not os.path.exists(os.path.join(save_dir, RECORD)):
@@ -203,9 +232,7 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     from . import ptq
     settings = source.settings
     options = settings.Quantization
-    order = np.random.default_rng(0).permutation(len(source.train.records))
-    records = [source.train.records[i] for i in order]
-    records = records[:options.calibration_images]
+    records = source.calibration()
 
     def batches() -> Iterator[data.Batch]:
         return data.prefetch(iter(data.chunks(records, 1)), source.feed)
@@ -232,7 +259,7 @@ def _qat(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
           (prepared, len(session.frozen)))
     feeds = data.prefetch(
         data.endless(source.train.records, train.batch_size, train.seed),
-        source.feed)
+        source.feed_training)
     evaluate = None
     if source.val is not None:
         evaluate = evaluator_of(session, source, source.val)
@@ -309,6 +336,8 @@ def _record(settings: config.Settings, source: _Source, made: str,
         sum(count_types(quantized_ops(model)).values()),
         'dataset':
         source.train.annotation_path,
+        'skipped_images':
+        len(source.reader.bad.faults) or None,
         'device':
         'CPU',
         'model_size_mb':
