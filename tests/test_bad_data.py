@@ -592,6 +592,34 @@ def test_broken_image_in_the_midst_of_training(settings, spoiled, capsys):
     assert len(source.reader.bad.faults) == 1
 
 
+class _Trained(Exception):
+    """Ends a run where training would end."""
+
+
+@pytest.mark.parametrize('skip', [False, True])
+def test_qat_goes_on_with_whole_batches(settings, spoiled, tmp_path, skip,
+                                        monkeypatch):
+    root, found = spoiled
+    found['train'][3].write_bytes(HOLLOW)
+    made = with_data(settings, root, strategy='qat')
+
+    class Session:
+        frozen = ()
+
+    def train(session, feeds, section, **_):
+        passes = 2 * len(found['train']) // section.batch_size
+        for _ in range(passes):
+            assert len(next(feeds)['image']) == section.batch_size
+        raise _Trained
+
+    monkeypatch.setattr('act.compress.qat.build', lambda *_: Session())
+    monkeypatch.setattr('act.compress.loop.train', train)
+    save_dir = tmp_path / 'result'
+    with pytest.raises(_Trained if skip else data.BadImage):
+        job.compress(made, str(save_dir), ['test'], skip_bad_images=skip)
+    assert os.listdir(str(tmp_path)) == ['shapes']
+
+
 def test_images_of_evaluations_are_decoded_before_training(settings, spoiled):
     root, found = spoiled
     found['val'][0].write_bytes(HOLLOW)
@@ -619,7 +647,7 @@ def test_scripts_refuse_in_one_line(float_model, spoiled, tmp_path):
         '--config_path', YAML, '-o',
         'Reader.dataset_dir=%s' % root,
         'Global.model_dir=%s' % float_model, 'Quantization.strategy=ptq',
-        'Quantization.algo=avg', 'Quantization.calibration_images=2'
+        'Quantization.algo=avg', 'Quantization.calibration_images=20'
     ]
     spoil(found['train'][0], 'truncated')
     save_dir = tmp_path / 'result'
@@ -630,12 +658,13 @@ def test_scripts_refuse_in_one_line(float_model, spoiled, tmp_path):
     assert not save_dir.exists()
     assert sorted(os.listdir(str(tmp_path))) == ['shapes']
 
+    found['train'][1].write_bytes(HOLLOW)
     done = run_script('run.py', *common, '--skip_bad_images', '--save_dir',
                       str(save_dir))
     assert done.returncode == 0, done.stderr
     record = json.loads((save_dir / 'record.json').read_text())
-    assert record['skipped_images'] == 1
-    assert record['calibration_images'] == 2
+    assert record['skipped_images'] == 2
+    assert record['calibration_images'] == 10
 
     text = (root / VAL).read_text()
     (root / VAL).write_text(text[:len(text) // 2])
