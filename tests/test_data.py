@@ -69,28 +69,6 @@ def test_order_of_images_and_classes(dataset):
     assert [r.id for r in images.take(1).records] == [3]
 
 
-def test_missing_image_is_named(dataset):
-    os.remove(str(dataset / 'images' / 'a.jpg'))
-    with pytest.raises(UserError, match='1 of 2 images .* missing.*a.jpg'):
-        data.load_images(str(dataset), 'images', 'a.json')
-
-
-@pytest.mark.parametrize('content, line', [
-    ('{"images": [', 'not valid JSON'),
-    ('[]', 'has no images'),
-    ('{"images": [{"id": 1}], "categories": []}', 'has no categories'),
-])
-def test_bad_annotations(tmp_path, content, line):
-    (tmp_path / 'a.json').write_text(content)
-    with pytest.raises(UserError, match=line):
-        data.read_annotations(str(tmp_path / 'a.json'))
-
-
-def test_missing_annotations(tmp_path):
-    with pytest.raises(UserError, match='-o Reader.dataset_dir=DIR'):
-        data.read_annotations(str(tmp_path / 'a.json'))
-
-
 def test_pipeline_makes_what_ppdet_makes(dataset):
     reader = data.open_reader(
         ReaderSection(file=READER,
@@ -113,23 +91,13 @@ def test_pipeline_makes_what_ppdet_makes(dataset):
     assert batch['im_id'].ravel().tolist() == [3, 9]
 
 
-def test_broken_image_is_named(dataset):
-    path = dataset / 'images' / 'a.jpg'
-    path.write_bytes(path.read_bytes()[:20])
-    reader = data.open_reader(
-        ReaderSection(file=READER,
-                      dataset_dir=str(dataset),
-                      image_dir='images',
-                      anno_path='a.json'))
-    with pytest.raises(UserError, match='a.jpg.*broken'):
-        reader.pipeline(reader.val().records[:1])
-
-
 @pytest.mark.parametrize('transforms, line', [
     ([], 'must begin with Decode'),
     ([{
         'Resize': {}
     }], 'must begin with Decode'),
+    ([3], 'must begin with Decode'),
+    ('Decode', 'must be a list'),
     ([{
         'Decode': {}
     }, {

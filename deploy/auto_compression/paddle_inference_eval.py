@@ -89,6 +89,9 @@ def parse_args() -> argparse.Namespace:
     cli.add_flag(parser,
                  '--check',
                  help="compare with the YAML's Expected; exit code 1 on a miss")
+    cli.add_flag(parser,
+                 '--skip_bad_images',
+                 help='leave out images that are missing or broken')
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 
@@ -131,6 +134,7 @@ def main() -> None:
         per_class=args.per_class,
         benchmark=args.benchmark,
         check=args.check,
+        skip_bad_images=args.skip_bad_images,
         score_threshold=args.score_threshold,
         output_dir=args.output_dir,
         output_json=args.output_json)

@@ -50,6 +50,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--output_json',
                         type=cli.path,
                         help='file for a copy of the record')
+    cli.add_flag(parser,
+                 '--skip_bad_images',
+                 help='leave out images that are missing or broken')
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 
@@ -66,7 +69,7 @@ def main() -> None:
                              "--output_json '%s'" % args.output_json,
                              directory=False)
     from act.compress import job
-    record = job.compress(settings, save_dir, sys.argv)
+    record = job.compress(settings, save_dir, sys.argv, args.skip_bad_images)
     if args.output_json:
         results.write_json(record, args.output_json)
     print(results.table(record))

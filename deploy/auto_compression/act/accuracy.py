@@ -40,7 +40,8 @@ from typing import (
 
 import numpy as np
 
-from .data import ImageSet, read_annotations
+from . import annotations as coco_file
+from .data import ImageSet
 from .errors import CheckFailed, UserError, unknown
 
 BACKENDS = ('auto', 'faster_coco_eval', 'pycocotools')
@@ -219,14 +220,10 @@ def _ground_truth(annotations: Annotations, category_ids: Optional[CategoryIds],
     """Read and check annotations; arguments as in `CocoEvaluator`."""
     if isinstance(annotations, Mapping):
         where, content = 'annotations', annotations
+        coco_file.check(content, where, files=False)
     else:
-        where = "annotation file '%s'" % os.fspath(annotations)
-        content = read_annotations(os.fspath(annotations))
-    for key in ('images', 'annotations', 'categories'):
-        if key not in content:
-            raise UserError('%s: no %s; a COCO detection file has them' %
-                            (where, key))
-
+        where = 'annotation file %r' % os.fspath(annotations)
+        content = coco_file.read(os.fspath(annotations), files=False)
     names = _names(content['categories'])
     if category_ids is None:
         # The order of the file, as ppdet's COCODataSet numbers classes: it
@@ -252,14 +249,10 @@ def _ground_truth(annotations: Annotations, category_ids: Optional[CategoryIds],
 
     kept = []
     for item in content['annotations']:
-        # As COCOeval, leave out what hangs on an unknown image or category.
-        if int(item['image_id']) not in wanted or int(
-                item['category_id']) not in names:
+        # As COCOeval, leave out what is of an unknown image.
+        if int(item['image_id']) not in wanted:
             continue
-        box = [float(v) for v in item.get('bbox', ())]
-        if len(box) != 4 or not np.isfinite(box).all():
-            raise UserError('%s: annotation %s has no bbox [x, y, w, h]' %
-                            (where, item.get('id', '')))
+        box = [float(v) for v in item['bbox']]
         kept.append({
             # Numbered anew: COCOeval takes id 0 for "unmatched", and ids that
             # occur twice for one object.
@@ -512,13 +505,16 @@ def agreement_ap(reference: Sequence[Detections],
                         for d in pair])).astype(int).tolist()
     items = []
     for one, _ in pairs:
-        for row in one.boxes[one.boxes[:, 1] >= score_threshold].astype(
-                np.float64).tolist():
-            index, _, x1, y1, x2, y2 = row
+        rows = one.boxes[one.boxes[:, 1] >= score_threshold].astype(np.float64)
+        # A model may give what no annotation may hold.
+        rows[:, 2:] = rows[:, 2:].clip(-coco_file.LARGEST / 2,
+                                       coco_file.LARGEST / 2)
+        for index, _, x1, y1, x2, y2 in rows.tolist():
             items.append({
                 'image_id': one.image_id,
                 'category_id': int(index),
-                'bbox': [x1, y1, x2 - x1, y2 - y1],
+                'bbox': [x1, y1, max(x2 - x1, 0.0),
+                         max(y2 - y1, 0.0)],
             })
     if not items:
         raise UserError(

@@ -17,17 +17,27 @@ The transforms are ppdet's own, so that pixels are what the detector was trained
 on; the annotation file is only asked which images there are.
 """
 
-import json
 import os
 import queue
 import threading
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 import yaml
 
-from . import config, runtime
+from . import annotations, config, images, runtime
 from .errors import UserError, unknown
 
 Batch = Dict[str, np.ndarray]
@@ -58,62 +68,95 @@ class ImageSet:
         """The first `count` images (all, if None)."""
         if count is None or count >= len(self.records):
             return self
-        return ImageSet(self.annotation_path, self.records[:count],
-                        self.category_ids, self.class_names)
+        return replace(self, records=self.records[:count])
+
+    def only(self, ids: Iterable[int]) -> 'ImageSet':
+        """The images of these ids."""
+        ids = set(ids)
+        return replace(self, records=[r for r in self.records if r.id in ids])
 
 
-def read_annotations(path: str) -> Dict[str, Any]:
-    """Read a COCO annotation file.
+class BadImage(UserError):
+    """An image that cannot be decoded."""
 
-    Raises:
-        UserError: missing, not JSON, or without images and categories.
-    """
-    try:
-        with open(path, encoding='utf-8') as f:
-            content = json.load(f)
-    except OSError as e:
-        raise UserError("annotation file '%s': %s; set Reader.dataset_dir or "
-                        "Reader.anno_path (-o Reader.dataset_dir=DIR)" %
-                        (path, e.strerror or e)) from None
-    except (ValueError, UnicodeDecodeError) as e:
-        raise UserError("annotation file '%s' is not valid JSON: %s" %
-                        (path, e)) from None
-    for key in ('images', 'categories'):
-        if not isinstance(content, dict) or not content.get(key):
-            raise UserError("annotation file '%s' has no %s: not a COCO "
-                            "detection file" % (path, key))
-    return content
+    def __init__(self, record: ImageRecord) -> None:
+        super().__init__(
+            'image %r cannot be decoded: broken or not an image; replace it, '
+            'or leave it out with --skip_bad_images' % record.path)
+        self.faults = {record.path: 'broken'}
 
 
-def load_images(dataset_dir: str, image_dir: str, anno_path: str) -> ImageSet:
+@dataclass(frozen=True)
+class PathKey:
+    """A path of the data set, for messages: the key that named it, and the one
+    to name another with."""
+    named_by: str
+    override: str
+
+    def wrong(self, path: str, problem: str) -> UserError:
+        """An error for a path that does not do."""
+        return UserError(
+            '%r %s (named by %s); name another with -o %s=%s' %
+            (path, problem, self.named_by, self.override,
+             'FILE' if self.override.endswith('anno_path') else 'DIR'))
+
+
+_PATHS = ('dataset_dir', 'image_dir', 'anno_path')
+_KEYS = {name: PathKey('Reader.' + name, 'Reader.' + name) for name in _PATHS}
+
+
+def load_images(dataset_dir: str,
+                image_dir: str,
+                anno_path: str,
+                *,
+                bad: Optional[images.BadImages] = None,
+                keys: Optional[Dict[str, PathKey]] = None) -> ImageSet:
     """List the images of an annotation file.
 
     Args:
         dataset_dir: root that the other two are relative to.
         image_dir: directory of the images.
         anno_path: the annotation file.
+        bad: what becomes of images that are missing or broken; None: refused.
+        keys: which keys named the three paths, for messages.
 
     Raises:
-        UserError: the annotation file is bad, or an image file is missing.
+        UserError: a path leads nowhere, the annotation file is bad, an image
+            is bad and not to be skipped, or none is left.
     """
+    bad = bad or images.BadImages()
+    keys = keys or _KEYS
+
+    def wrong(name: str, path: str, problem: str) -> UserError:
+        # The root is named if it is the cause.
+        if not os.path.isdir(dataset_dir):
+            return keys['dataset_dir'].wrong(dataset_dir, 'is no directory')
+        return keys[name].wrong(path, problem)
+
     annotation_path = os.path.join(dataset_dir, anno_path)
-    content = read_annotations(annotation_path)
+    if not os.path.isfile(annotation_path):
+        raise wrong('anno_path', annotation_path, 'is no annotation file')
+    content = annotations.read(annotation_path)
     root = os.path.join(dataset_dir, image_dir or '')
-    records = []
-    for item in sorted(content['images'], key=lambda item: item['id']):
-        path = os.path.join(root, item['file_name'])
-        records.append(
-            ImageRecord(int(item['id']), path, int(item['height']),
-                        int(item['width'])))
-    missing = [r.path for r in records if not os.path.exists(r.path)]
-    if missing:
-        raise UserError(
-            "%d of %d images of '%s' are missing, the first is "
-            "'%s'; set Reader.dataset_dir or Reader.image_dir" %
-            (len(missing), len(records), annotation_path, missing[0]))
+    if not os.path.isdir(root):
+        raise wrong('image_dir', root, 'is no directory of images')
+    records = [
+        ImageRecord(item['id'], os.path.join(root, item['file_name']),
+                    item['height'], item['width'])
+        for item in sorted(content['images'], key=lambda item: item['id'])
+    ]
+    faults = images.check([r.path for r in records], images.structure_fault)
+    if faults:
+        mend = ''
+        if 'missing' in faults.values():
+            mend = ', name their directory with -o %s=DIR' % \
+                keys['image_dir'].override
+        bad.add(faults, len(records), repr(annotation_path), mend)
+        records = [r for r in records if r.path not in faults]
+        if not records:
+            raise bad.none_left(len(faults))
     categories = content['categories']
-    return ImageSet(annotation_path, records,
-                    [int(c['id']) for c in categories],
+    return ImageSet(annotation_path, records, [c['id'] for c in categories],
                     [str(c.get('name', c['id'])) for c in categories])
 
 
@@ -142,6 +185,11 @@ class Pipeline:
         known = [
             n for n in dir(transform) if isinstance(getattr(transform, n), type)
         ]
+        for name, value in (('sample_transforms', sample_transforms),
+                            ('batch_transforms', batch_transforms)):
+            if not isinstance(value, (list, tuple)):
+                raise UserError("%s: %s must be a list of transforms, found "
+                                '%r' % (where, name, value))
 
         def build(entry):
             if not isinstance(entry, dict) or len(entry) != 1:
@@ -156,9 +204,8 @@ class Pipeline:
                 raise UserError("%s: transform %s: %s" %
                                 (where, name, e)) from None
 
-        first = next(iter(sample_transforms[0]),
-                     '') if sample_transforms else ''
-        if first != 'Decode':
+        first = sample_transforms[0] if sample_transforms else None
+        if not isinstance(first, dict) or list(first) != ['Decode']:
             raise UserError("%s: sample_transforms must begin with Decode" %
                             where)
         self._decode, *self._sample = [build(t) for t in sample_transforms]
@@ -168,7 +215,7 @@ class Pipeline:
         """Read one image: a sample with `image` (height, width, 3) RGB uint8.
 
         Raises:
-            UserError: the file cannot be read as an image.
+            BadImage: the file cannot be read as an image.
         """
         sample = {
             'im_file': record.path,
@@ -179,8 +226,54 @@ class Pipeline:
         try:
             return self._decode(sample)
         except Exception:  # ppdet lets OpenCV's own errors through
-            raise UserError("image '%s' cannot be decoded: broken or not an "
-                            "image" % record.path) from None
+            raise BadImage(record) from None
+
+    def decode_good(
+        self, records: Sequence[ImageRecord], bad: images.BadImages
+    ) -> Tuple[List[ImageRecord], List[Dict[str, Any]]]:
+        """Read images, without those that are broken.
+
+        Args:
+            records: of the images.
+            bad: what becomes of the broken ones.
+
+        Returns:
+            the records that are left, and a sample of each.
+
+        Raises:
+            BadImage: one is broken and not to be skipped.
+        """
+        left, samples = [], []
+        for record in records:
+            try:
+                samples.append(self.decode(record))
+                left.append(record)
+            except BadImage as e:
+                if not bad.skip:
+                    raise
+                bad.add(e.faults, len(records))
+        return left, samples
+
+    def decode_or_next(self, record: ImageRecord,
+                       records: Sequence[ImageRecord],
+                       bad: images.BadImages) -> Dict[str, Any]:
+        """Read one image or, if it is broken, the next of `records` that is
+        not. Which one depends on nothing but the files, so that a run which is
+        gone on with sees what it would have seen.
+
+        Raises:
+            BadImage: it is broken and not to be skipped.
+            UserError: all are broken.
+        """
+        _, samples = self.decode_good([record], bad)
+        if samples:
+            return samples[0]
+        at = records.index(record)
+        for other in chain(records[at + 1:], records[:at]):
+            _, samples = self.decode_good([other], bad)
+            if samples:
+                return samples[0]
+        raise bad.none_left(len(records))
 
     def preprocess(self, samples: Sequence[Dict[str, Any]]) -> Batch:
         """Decoded samples to one batch: `image` (N, 3, H, W) float32,
@@ -218,16 +311,24 @@ _ReaderLoader.add_multi_constructor('!', _tagged)
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader file with its overrides applied. Image sets are read on call."""
+    """A reader file with its overrides applied. Image sets are read on call;
+    `bad` is what became of their bad images."""
     file: str
     pipeline: Pipeline
+    bad: images.BadImages
     train: Callable[[], ImageSet]
     val: Callable[[], ImageSet]
 
 
-def open_reader(section: config.ReaderSection) -> Reader:
+def open_reader(section: config.ReaderSection,
+                skip_bad_images: bool = False) -> Reader:
     """Read a reader file (PaddleDetection's format) with the overrides of the
     configuration's Reader section.
+
+    Args:
+        section: of the configuration.
+        skip_bad_images: leave images out that are missing or broken, instead of
+            refusing the data set.
 
     Raises:
         UserError: see `config.read_mapping` and `Pipeline`; a metric other
@@ -245,25 +346,35 @@ def open_reader(section: config.ReaderSection) -> Reader:
         reader.get('sample_transforms') or [],
         reader.get('batch_transforms') or [], path)
 
-    def image_set(name, image_dir, anno_path):
+    bad = images.BadImages(skip_bad_images)
+
+    def image_set(name, prefix):
 
         def read() -> ImageSet:
             data = content.get(name)
             if not isinstance(data, dict) or data.get('type') != 'COCODataSet':
                 raise UserError("%s: section %s must be a !COCODataSet" %
                                 (path, name))
-            return load_images(
-                section.dataset_dir or data.get('dataset_dir') or '.', image_dir
-                or data.get('image_dir') or '', anno_path
-                or data.get('anno_path') or '')
+            paths, keys = {}, {}
+            for key in _PATHS:
+                override = key if key == 'dataset_dir' else prefix + key
+                value = getattr(section, override)
+                named_by = 'Reader.' + override
+                if not value:
+                    value = data.get(key) or ''
+                    named_by = '%s.%s in %r' % (name, key, path)
+                if not isinstance(value, str):
+                    raise UserError('%s is %r; it must be a path' %
+                                    (named_by, value))
+                paths[key] = value
+                keys[key] = PathKey(named_by, 'Reader.' + override)
+            paths['dataset_dir'] = paths['dataset_dir'] or '.'
+            return load_images(**paths, bad=bad, keys=keys)
 
         return read
 
-    return Reader(
-        path, pipeline,
-        image_set('TrainDataset', section.train_image_dir,
-                  section.train_anno_path),
-        image_set('EvalDataset', section.image_dir, section.anno_path))
+    return Reader(path, pipeline, bad, image_set('TrainDataset', 'train_'),
+                  image_set('EvalDataset', ''))
 
 
 def chunks(records: Sequence[ImageRecord],

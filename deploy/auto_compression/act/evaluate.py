@@ -30,6 +30,7 @@ from . import (
     results,
     runtime,
 )
+from . import images as image_files
 from .errors import CheckFailed, UserError
 from .latency import Latency, stage_medians
 from .predictor import Plan, Predictor, plan
@@ -49,6 +50,7 @@ class Options:
     per_class: bool = False
     benchmark: bool = False
     check: bool = False
+    skip_bad_images: bool = False
     pictures: int = 4  # of images on which detections changed most
     score_threshold: float = 0.3
     output_dir: str = 'output/evaluation'
@@ -153,7 +155,7 @@ def evaluate(settings: config.Settings,
                  settings.Deploy.cpu,
                  threads=options.threads,
                  where=settings.path))
-    reader = data.open_reader(settings.Reader)
+    reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
     predictors = [Predictor(p) for p in plans]
     passes = inference.run(predictors,
@@ -161,7 +163,10 @@ def evaluate(settings: config.Settings,
                            images.records,
                            batch_size=options.batch_size,
                            input_list=settings.Global.input_mapping,
-                           where=settings.path)
+                           where=settings.path,
+                           bad=reader.bad)
+    # Without those that could not be decoded.
+    images = images.only(d.image_id for d in passes[0].detections)
     latencies = [p.inference() for p in passes]
     if options.benchmark:
         batch = reader.pipeline(images.records[:options.batch_size])
@@ -180,6 +185,7 @@ def evaluate(settings: config.Settings,
         record = _record(settings, directory, made, options, command)
         record.update(dataset=images.annotation_path,
                       num_images=len(images.records),
+                      skipped_images=len(reader.bad.faults) or None,
                       peak_memory_mib=inference.peak_memory_mib())
         record.update(_accuracy_fields(evaluator.evaluate(), options.per_class))
         record.update(_latency_fields(speed))
@@ -285,10 +291,11 @@ def draw_image(settings: config.Settings, model_dir: str, image_file: str,
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         raise UserError("'%s' is missing or has no label_list; export.py "
                         "writes it" % label_file) from None
-    picture = cv2.imread(image_file)
+    fault = image_files.structure_fault(image_file)
+    picture = None if fault else cv2.imread(image_file)
     if picture is None:
-        raise UserError("--image_file '%s' does not exist or is not an image" %
-                        image_file)
+        raise UserError('--image_file %r does not exist or is not an image '
+                        '(%s); name another' % (image_file, fault or 'broken'))
     predictor = Predictor(_plan(settings, model_dir, options))
     reader = data.open_reader(settings.Reader)
     record = data.ImageRecord(0, image_file, *picture.shape[:2])

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from . import data, latency, signals
 from .accuracy import Detections, from_model_output
 from .errors import UserError
+from .images import BadImages
 from .predictor import Predictor, split_outputs
 
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess')
@@ -54,7 +55,8 @@ def run(predictors: Sequence[Predictor],
         batch_size: int = 1,
         input_list: Optional[Dict[str, str]] = None,
         where: str = 'reader',
-        title: str = 'evaluate') -> List[Pass]:
+        title: str = 'evaluate',
+        bad: Optional[BadImages] = None) -> List[Pass]:
     """Run models over the same images, batch by batch in turn.
 
     Interleaved, so that whatever else the machine does disturbs all alike.
@@ -67,23 +69,29 @@ def run(predictors: Sequence[Predictor],
         input_list: {reader's name: model's name}, see `data.feed`.
         where: file to name in messages about inputs.
         title: of the progress bar.
+        bad: what becomes of broken images; None: refused. Those left out are
+            in no Pass.
 
     Returns:
         one Pass a predictor, in their order.
 
     Raises:
-        UserError: a broken image, an input the reader does not make, or an
-            output that is not a detector's.
+        UserError: a broken image or none but such, an input the reader does
+            not make, or an output that is not a detector's.
     """
+    bad = bad or BadImages()
     passes = [Pass() for _ in predictors]
     clock = time.perf_counter
     with tqdm(total=len(records), desc=title, unit='image') as bar:
         for index, chunk in enumerate(data.chunks(records, batch_size)):
             signals.check()
-            scale = 1e3 / len(chunk)
             start = clock()
-            samples = [pipeline.decode(r) for r in chunk]
+            used, samples = pipeline.decode_good(chunk, bad)
             decoded = clock()
+            bar.update(len(chunk) - len(used))
+            if not used:
+                continue
+            scale = 1e3 / len(used)
             batch = pipeline.preprocess(samples)
             ready = clock()
             order = range(len(predictors))
@@ -96,8 +104,8 @@ def run(predictors: Sequence[Predictor],
                 end, cpu = clock(), time.process_time() - cpu
                 boxes, counts = split_outputs(predictor.outputs(),
                                               predictor.plan.files.directory)
-                _check_counts(counts, len(chunk), predictor)
-                result.detections += from_model_output([r.id for r in chunk],
+                _check_counts(counts, len(used), predictor)
+                result.detections += from_model_output([r.id for r in used],
                                                        boxes, counts)
                 done = clock()
                 for stage, seconds in zip(STAGES,
@@ -105,7 +113,9 @@ def run(predictors: Sequence[Predictor],
                                            end - begin, done - end)):
                     result.stages[stage].append(seconds * scale)
                 result.cpu_ms.append(cpu * scale)
-            bar.update(len(chunk))
+            bar.update(len(used))
+    if not passes[0].detections:
+        raise bad.none_left(len(records))
     return passes
 
 

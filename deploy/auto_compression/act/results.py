@@ -113,6 +113,8 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('threads', 'count', '', 'CPU threads of the predictor'),
         Field('dataset', 'text', '', 'path of the annotations'),
         Field('num_images', 'count', '', 'images evaluated'),
+        Field('skipped_images', 'count', '',
+              'images left out as missing or broken; null: none'),
         Field('deleted_passes', 'texts', '', 'IR passes left out'),
         Field('unverified_options', 'texts', '',
               'options asked for that Paddle cannot report back'),

@@ -134,7 +134,8 @@ def _run_script(command: List[str]) -> Tuple[int, str]:
 class _Source:
     """The float model and its images, checked before anything slow starts."""
 
-    def __init__(self, settings: config.Settings) -> None:
+    def __init__(self, settings: config.Settings,
+                 skip_bad_images: bool) -> None:
         self.settings = settings
         section = settings.Global
         self.files = ModelFiles.named(section, section.model_dir).check()
@@ -153,12 +154,16 @@ class _Source:
         if given is not None and set(given) != set(self.inputs):
             raise UserError("%s: Global.input_list is %s, the model's inputs "
                             "are %s" % (settings.path, names, self.inputs))
-        self.reader = data.open_reader(settings.Reader)
+        self.reader = data.open_reader(settings.Reader, skip_bad_images)
         self.train = self.reader.train()
         self.val: Optional[data.ImageSet] = None
         if settings.Global.Evaluation:
             count = settings.TrainConfig and settings.TrainConfig.eval_images
-            self.val = self.reader.val().take(count)
+            images = self.reader.val()
+            # Decoded once now: an evaluation in the midst of training is too
+            # late to find out.
+            records = self._usable(images.records, count)
+            self.val = images.only(r.id for r in records)
         self._check_feed(model)
 
     def _check_quantized_names(self, model: Model) -> None:
@@ -185,13 +190,36 @@ class _Source:
                 raise unknown('name scope', pattern, scopes,
                               where + 'not_quant_pattern')
 
+    def _usable(self, records: 'list[data.ImageRecord]',
+                count: Optional[int]) -> 'list[data.ImageRecord]':
+        return self.reader.bad.usable(records, lambda r: r.path, count)
+
+    def calibration(self) -> 'list[data.ImageRecord]':
+        """Training images for calibration, drawn with a fixed seed."""
+        options = self.settings.Quantization
+        order = np.random.default_rng(options.seed).permutation(
+            len(self.train.records))
+        return self._usable([self.train.records[i] for i in order],
+                            options.calibration_images)
+
+    def feed_training(self, records: 'list[data.ImageRecord]') -> data.Batch:
+        """As `feed`; another image stands in for a broken one that is skipped,
+        so that batches keep their size."""
+        pipeline = self.reader.pipeline
+        samples = [
+            pipeline.decode_or_next(r, self.train.records, self.reader.bad)
+            for r in records
+        ]
+        return data.feed(pipeline.preprocess(samples), self.inputs,
+                         self.input_list, self.settings.path)
+
     def feed(self, records: 'list[data.ImageRecord]') -> data.Batch:
         """Images to what the model takes."""
         return data.feed(self.reader.pipeline(records), self.inputs,
                          self.input_list, self.settings.path)
 
     def _check_feed(self, model: Model) -> None:
-        batch = self.feed(self.train.records[:1])
+        batch = self.feed_training(self.train.records[:1])
         for name in self.inputs:
             wanted = model.program.global_block().var(name).shape
             shape = batch[name].shape
@@ -210,8 +238,10 @@ class _Source:
                 (self.settings.path, list(wanted), list(found)))
 
 
-def compress(settings: config.Settings, save_dir: str,
-             command: List[str]) -> Dict[str, Any]:
+def compress(settings: config.Settings,
+             save_dir: str,
+             command: List[str],
+             skip_bad_images: bool = False) -> Dict[str, Any]:
     """Compress a model and write a result directory.
 
     Args:
@@ -220,6 +250,7 @@ def compress(settings: config.Settings, save_dir: str,
             that is stopped leaves its model so far in another, of this name
             with INTERRUPTED.
         command: as the user gave it, for the record.
+        skip_bad_images: leave images out that are missing or broken.
 
     Returns:
         the record that was written.
@@ -238,7 +269,7 @@ def compress(settings: config.Settings, save_dir: str,
     if strategy == 'qat':
         _check_target(interrupted)
     ensure_exported(settings)
-    source = _Source(settings)
+    source = _Source(settings, skip_bad_images)
     what = "--save_dir '%s'" % save_dir
     with writing(what), work_directory(save_dir, '.compress_') as work, \
             contextlib.ExitStack() as ending:
@@ -289,10 +320,7 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     from . import ptq, refine
     settings = source.settings
     options = settings.Quantization
-    order = np.random.default_rng(options.seed).permutation(
-        len(source.train.records))
-    records = [source.train.records[i] for i in order]
-    records = records[:options.calibration_images]
+    records = source.calibration()
 
     def batches() -> Iterator[data.Batch]:
         return data.prefetch(iter(data.chunks(records, 1)), source.feed)
@@ -341,7 +369,7 @@ def _qat(
           flush=True)
     feeds = data.prefetch(
         data.endless(source.train.records, train.batch_size, train.seed),
-        source.feed)
+        source.feed_training)
     evaluate = None
     if source.val is not None:
         evaluate = evaluator_of(session, source, source.val)
@@ -430,6 +458,8 @@ def _record(settings: config.Settings, source: _Source, made: str,
         sum(count_types(quantized_ops(model)).values()),
         'dataset':
         source.train.annotation_path,
+        'skipped_images':
+        len(source.reader.bad.faults) or None,
         'device':
         'CPU',
         'model_size_mb':
