@@ -7,13 +7,15 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench bench-accuracy clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation: a first look (10 minutes)"
 	@echo "make test    the tests"
 	@echo "make lint    formatting and static checks"
 	@echo "make bench   the benchmarks; results go to benchmarks/results"
+	@echo "make bench-accuracy COCO=DIR WEIGHTS=FILE MODEL=picodet_xs"
+	@echo "             what int8 costs trained weights on a COCO data set"
 	@echo "make setup   only the virtual environment, .venv (GPU=1: for GPU machines)"
 
 setup: $(VENV)/.installed
@@ -53,6 +55,20 @@ bench: setup
 	cd $(PROJECT) && $(PY) ../../benchmarks/preparation.py --model_dir $(DEMO_FLOAT)
 	cd $(PROJECT) && $(PY) ../../benchmarks/latency.py --config_path $(DEMO_YAML) \
 	    --reference $(DEMO_FLOAT) --model_path $(DEMO_INT8) --name picodet_s_demo
+
+# COCO=DIR WEIGHTS=FILE MODEL=the beginning of one configuration's name;
+# also RECIPES="hist gptq", SEEDS="0 1 2", OPT="KEY=VALUE".
+BENCH_YAML = $(wildcard $(PROJECT)/configs/$(MODEL)*.yml)
+bench-accuracy: setup
+	@test -n "$(COCO)" -a -n "$(WEIGHTS)" -a -n "$(MODEL)" || { \
+	    echo "error: make bench-accuracy needs COCO=DIR WEIGHTS=FILE MODEL=picodet_xs"; exit 2; }
+	@test $(words $(BENCH_YAML)) = 1 || { \
+	    echo "error: MODEL=$(MODEL) must be the beginning of one of:" \
+	    "$(basename $(notdir $(wildcard $(PROJECT)/configs/*.yml)))"; exit 2; }
+	cd $(PROJECT) && $(PY) ../../benchmarks/accuracy.py \
+	    --config_path configs/$(notdir $(BENCH_YAML)) --coco $(abspath $(COCO)) \
+	    --weights $(abspath $(WEIGHTS)) $(if $(RECIPES),--recipes $(RECIPES)) \
+	    $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OPT),-o $(OPT))
 
 clean:
 	rm -rf $(VENV)

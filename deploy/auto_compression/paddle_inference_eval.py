@@ -18,7 +18,7 @@ evaluated in the precision it was made for.
 
 Examples:
     python paddle_inference_eval.py --device CPU
-    python paddle_inference_eval.py --device CPU --model_path output/ptq \\
+    python paddle_inference_eval.py --device CPU --model_path output/qat \\
         --compare inference_model/picodet_s_320_lcnet_demo
 """
 

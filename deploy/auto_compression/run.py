@@ -16,7 +16,7 @@
 Examples:
     python run.py --config_path configs/picodet_s_320_lcnet_qat.yml
     python run.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
-        --save_dir output/ptq -o Quantization.strategy=ptq
+        --save_dir output/qat -o Quantization.strategy=qat
     python run.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
         -o Preset=coco Reader.dataset_dir=/data/coco
 """
