@@ -32,7 +32,7 @@ sys.path.insert(0, PROJECT)
 
 from act import cli  # noqa: E402
 
-PLAIN = {'activation_ranges': 'algo', 'weight_rounding': 'nearest'}
+PLAIN = {'weight_rounding': 'nearest'}
 
 
 def _ptq(**options: Any) -> Dict[str, Any]:
@@ -68,9 +68,9 @@ RECIPES = {
     'mse': _ptq(algo='mse', **PLAIN),
     'hist': _ptq(algo='hist', **PLAIN),
     'hist_bias_correction': _ptq(algo='hist', bias_correction=True, **PLAIN),
-    'ranges': _ptq(weight_rounding='nearest'),
-    'gptq': _ptq(algo='hist', activation_ranges='algo'),
-    'ranges_gptq': _ptq(),
+    'hist_gptq': _ptq(algo='hist'),
+    'mse_gptq': _ptq(algo='mse'),
+    'avg_gptq': _ptq(algo='avg'),
     # From calibrated ranges and weights.
     'qat': _qat([0.001, 0.0002], [30], False),
     'qat_low_rate': _qat([0.0001, 0.00002], [30], False),
@@ -91,6 +91,7 @@ def parse_args() -> argparse.Namespace:
                         nargs='+',
                         choices=list(RECIPES),
                         default=['default'])
+    cli.add_flag(parser, '--simulated', True, 'also without oneDNN')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--work_dir',
                         default=os.path.join('output', 'bench_accuracy'),
@@ -184,7 +185,7 @@ def main() -> None:
                 'minutes': (time.perf_counter() - start) / 60,
                 'deployed': compare(detect(directory, 'int8')),
             }
-            if recipe == 'default':
+            if args.simulated:
                 row['simulated'] = compare(detect(directory, 'fp32'))
             rows.append(row)
             print(row, flush=True)

@@ -11,11 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Ranges and rounding chosen by an operator's output."""
+"""Weights rounded for an operator's output."""
 
 import numpy as np
 import pytest
-from act.compress import ptq, qat, ranges, refine, rounding, samples
+from act.compress import ptq, qat, refine, rounding, samples
 from act.program.cpu import strip_observers
 from act.program.inspect import dequantized
 from act.program.model import Model, ModelFiles
@@ -65,33 +65,6 @@ def test_rounding_without_inputs_or_weights():
     rows[:, :3] = rng.normal(size=(10, 3))  # inputs 3 to 5 never occur
     rounded = rounding.round_jointly(matrix, rows, step)
     assert not rounded[2].any() and np.isfinite(rounded).all()
-
-
-def test_range_ignores_what_is_multiplied_by_nothing():
-    rng = np.random.default_rng(4)
-    rows = rng.normal(size=(4000, 2)).astype(np.float32)
-    rows[::50, 1] *= 100
-    ignoring = np.array([[1.0, 0.0]], np.float32)
-    reading = np.array([[0.1, 1.0]], np.float32)
-    narrow = ranges.search([(rows, ignoring)])
-    assert 2 < narrow < 8
-    # With a reader that needs the large values the range is wider.
-    assert ranges.search([(rows, reading)] * 3 + [(rows, ignoring)]) > narrow
-    assert ranges.search([(np.zeros_like(rows), reading)]) == 0.0
-
-
-def test_range_is_the_best_of_a_fine_grid():
-    rng = np.random.default_rng(5)
-    rows = rng.laplace(size=(6000, 8)).astype(np.float32)
-    matrix = rng.normal(size=(4, 8)).astype(np.float32)
-
-    def error(highest):
-        return np.abs(
-            (ranges.quantize(rows, highest, 15) - rows) @ matrix.T).mean()
-
-    found = ranges.search([(rows, matrix)], 15)
-    best = min(error(h) for h in np.linspace(0.5, np.abs(rows).max(), 200))
-    assert error(found) < 1.05 * best
 
 
 class _Convolution:
@@ -184,7 +157,7 @@ def refined(tmp_path_factory, plain, float_model, batches):
 
 
 def errors(directory, float_model, batches):
-    """{operator: mean absolute error of its output, by that of its output}."""
+    """{operator: mean squared error of its output by its weights}."""
     model = Model.load(ModelFiles(directory))
     strip_observers(model)
     found = refine._find(model, Model.load(ModelFiles(float_model)))
@@ -214,12 +187,13 @@ def test_outputs_are_nearer(plain, refined, float_model, batches):
     before = errors(plain, float_model, batches[0])
     after = errors(refined, float_model, batches[0])
     assert len(before) == 65
-    ratio = np.array([after[n] / before[n] for n in before])
-    assert np.median(ratio) < 0.9, ratio
-    assert (ratio < 1.05).mean() > 0.9, ratio
+    ratio = np.array([after[n] / before[n] for n in before if before[n] > 0])
+    assert len(ratio) > 40
+    assert np.median(ratio) < 0.5, ratio
+    assert (ratio < 1).mean() > 0.9, ratio
 
 
-def test_refining_changes_only_ranges_and_weights(plain, refined):
+def test_refining_changes_only_weights(plain, refined):
     a, b = (Model.load(ModelFiles(d)) for d in (plain, refined))
     assert [op.type for op in a.ops] == [op.type for op in b.ops]
     changed = set()
@@ -230,8 +204,8 @@ def test_refining_changes_only_ranges_and_weights(plain, refined):
             changed.add(var.name)
     allowed = set()
     strip_observers(a)
-    for _, weight, quantize in dequantized(a):
-        allowed |= {weight.input('X')[0], quantize.input('Scale')[0]}
+    for _, weight, _ in dequantized(a):
+        allowed.add(weight.input('X')[0])
         largest = np.abs(b.parameter(weight.input('X')[0]).astype(int))
         old = np.abs(a.parameter(weight.input('X')[0]).astype(int))
         axes = tuple(range(1, old.ndim))
@@ -261,14 +235,10 @@ def test_parts_change_nothing(plain, refined, float_model, batches, tmp_path,
     refine.refine(ModelFiles(float_model), ModelFiles(directory), counted, 6)
     assert len(passes) == 2
     a, b = (Model.load(ModelFiles(d)) for d in (refined, directory))
-    ranges_of = [
-        np.concatenate([
-            m.parameter(q.input('Scale')[0]).reshape(-1)
-            for _, _, q in dequantized(m)
-        ]) for m in map(_stripped, (a, b))
-    ]
-    # Other rows are drawn: ranges stay within two steps of the search.
-    assert (np.abs(np.log2(ranges_of[0] / ranges_of[1])) <= 0.51).mean() > 0.9
+    weights = [w.input('X')[0] for _, w, _ in dequantized(_stripped(a))]
+    differing = [np.mean(a.parameter(n) != b.parameter(n)) for n in weights]
+    assert differing[0] == 0  # the same rows are drawn for the first
+    assert np.mean(differing) < 0.5
 
 
 def _stripped(model):

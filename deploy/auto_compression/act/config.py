@@ -376,16 +376,10 @@ class QuantizationSection(_Section):
     hist_percent: Share = 0.9999
     bias_correction: Bool = False
     calibration_images: Count = 64
-    # What is chosen anew after `algo`, see act.compress.refine.
-    activation_ranges: _word('output_error', 'algo') = 'output_error'
+    # gptq: together, by the operators' outputs, see act.compress.refine; for
+    # qat, training starts from there.
     weight_rounding: _word('gptq', 'nearest') = 'gptq'
     seed: _checked(int, _whole(0)) = 0  # of the choice of images
-
-    @property
-    def refines(self) -> bool:
-        """Whether anything is chosen anew after `algo`."""
-        return (self.activation_ranges, self.weight_rounding) != ('algo',
-                                                                  'nearest')
 
 
 class TrainSection(_Section):

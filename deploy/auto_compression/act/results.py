@@ -204,7 +204,6 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('algo', 'text', '', 'how activation ranges are found'),
         Field('train_iterations', 'count', '', 'iterations trained'),
         Field('best_iteration', 'count', '', 'iteration that was kept'),
-        Field('activation_ranges', 'text', '', 'how ranges were chosen anew'),
         Field('weight_rounding', 'text', '', 'how weights were rounded'),
         Field('calibration_images', 'count', '', 'images for ranges'),
         Field('prepare_seconds', 'number', 's', 'before the first iteration'),

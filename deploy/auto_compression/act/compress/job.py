@@ -328,17 +328,14 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     ptq.quantize(copied.directory,
                  copied.model_filename, copied.params_filename, made, batches,
                  len(records), settings.QuantAware, options)
-    if options.refines:
+    if options.weight_rounding == 'gptq':
         refine.refine(copied,
                       ModelFiles.named(settings.Global, made),
                       batches,
                       len(records),
-                      choose_ranges=options.activation_ranges == 'output_error',
-                      round_jointly=options.weight_rounding == 'gptq',
                       seed=options.seed)
     return {
         'algo': options.algo,
-        'activation_ranges': options.activation_ranges,
         'weight_rounding': options.weight_rounding,
         'calibration_images': len(records),
     }
@@ -359,7 +356,8 @@ def _qat(
                         train, settings.path)
     fields = {}
     # PACT learns ranges of its own.
-    if settings.Quantization.refines and not settings.QuantAware.use_pact:
+    if settings.Quantization.weight_rounding == 'gptq' and \
+            not settings.QuantAware.use_pact:
         start = os.path.join(os.path.dirname(copied.directory), 'start')
         fields = _ptq(source, copied, start)
         session.start_from(ModelFiles.named(settings.Global, start))
