@@ -71,7 +71,8 @@ def settings(shapes, float_model):
     """The shipped configuration, for the small data set and that model."""
     from act import config
     return config.load(
-        YAML, {
+        YAML,
+        {
             'Global': {
                 'model_dir': float_model
             },
@@ -81,7 +82,9 @@ def settings(shapes, float_model):
             'Quantization': {
                 'strategy': 'ptq',
                 'algo': 'avg',
-                'calibration_images': 6
+                'calibration_images': 6,
+                # Quick; test_refine.py has what is the default.
+                'weight_rounding': 'nearest'
             },
         })
 

@@ -97,7 +97,7 @@ def test_dump_reads_back(tmp_path):
       ], "unknown key 'Deploy.cpu.thread'; did you mean 'threads'?"),
     (['TrainConfig.train_iter=0'], 'TrainConfig.train_iter'),
     (['TrainConfig.train_iter=many'], 'TrainConfig.train_iter'),
-    (['Quantization.strategy=qta'], "'qat' or 'ptq'"),
+    (['Quantization.strategy=qta'], "'ptq' or 'qat'"),
     (['QuantAware.quantize_op_types=conv2d'], 'QuantAware.quantize_op_types'),
     (['Global=3'], "key 'Global' is 3"),
     (['path=x'], "unknown key 'path'"),

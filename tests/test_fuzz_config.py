@@ -156,6 +156,8 @@ MEANING = {
         '?hist_percent': lambda v: real(v) and 0 < float(v) <= 1,
         '?bias_correction': truth,
         '?calibration_images': whole,
+        '?weight_rounding': one('gptq', 'nearest'),
+        '?seed': lambda v: whole(v, 0),
     },
     '?TrainConfig': {
         'train_iter': whole,

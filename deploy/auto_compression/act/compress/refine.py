@@ -25,7 +25,7 @@ below (88), since a few large values decide detections.
 """
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Callable, Dict, Iterator, List
 
 import numpy as np
 from tqdm import tqdm
