@@ -163,7 +163,7 @@ OVERRIDES = [
     ('TrainConfig.optimizer_builder.weight_decay=-1', 'weight_decay'),
     ('Quantization.calibration_images=0', WHOLE),
     ('Quantization.hist_percent=1.5', 'above 0, at most 1'),
-    ('Quantization.strategy=qta', "must be 'qat' or 'ptq'; did you mean 'qat'"),
+    ('Quantization.strategy=qta', "must be 'ptq' or 'qat'; did you mean 'qat'"),
     ('Quantization.algo=[KL]', "must be 'avg' or 'hist'"),
     ('Quantization.bias_correction=3', 'must be True or False'),
     ('Quantization=3', "key 'Quantization' is 3; must be a section"),
@@ -389,7 +389,7 @@ def test_names_that_match_nothing(scripts, base, override, words):
 ])
 def test_training_settings(scripts, base, override, words):
     scripts.refused([YAML] + words, 'run.py', '--config_path', YAML, '-o',
-                    *base[:2], override)
+                    'Quantization.strategy=qat', *base[:2], override)
 
 
 def test_precisions(scripts, base, float_model, int8_model, monkeypatch):

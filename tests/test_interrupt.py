@@ -84,7 +84,8 @@ def ptq_run(place, float_model, shapes):
     return [
         '--config_path', YAML, '--save_dir', 'out/older', '-o',
         'Global.model_dir=' + float_model, 'Reader.dataset_dir=' + shapes,
-        'Quantization={strategy: ptq, algo: avg, calibration_images: 6}'
+        'Quantization={strategy: ptq, algo: avg, calibration_images: 6, '
+        'weight_rounding: nearest}'
     ]
 
 
