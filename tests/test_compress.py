@@ -233,7 +233,8 @@ def test_walk(shapes, float_model, tmp_path):
     """The whole path in small, with the scripts as a user runs them: qat,
     evaluation of the result, comparison, a picture."""
     common = [
-        '-o', 'Global.model_dir=' + float_model, 'Reader.dataset_dir=' + shapes
+        '-o', 'Global.model_dir=' + float_model, 'Reader.dataset_dir=' + shapes,
+        'Quantization={strategy: qat, weight_rounding: nearest}'
     ]
     done = run_script('run.py',
                       '--config_path',

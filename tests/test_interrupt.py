@@ -33,6 +33,17 @@ from test_loop import Session, run
 from test_loop import settings as train_settings
 
 
+@pytest.fixture(autouse=True)
+def signals_arrive():
+    """Also where the tests were started with signals ignored, as by nohup."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(n, signal.SIG_DFL) for n in numbers]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in zip(numbers, before):
+        signal.signal(number, handler)
+
+
 def start(script, *arguments, cwd):
     """Start a script as a terminal would, a group of its own aside."""
     return subprocess.Popen(
