@@ -68,7 +68,6 @@ RECIPES = {
     'mse': _ptq(algo='mse', **PLAIN),
     'hist': _ptq(algo='hist', **PLAIN),
     'hist_bias_correction': _ptq(algo='hist', bias_correction=True, **PLAIN),
-    'hist_gptq': _ptq(algo='hist'),
     'mse_gptq': _ptq(algo='mse'),
     'avg_gptq': _ptq(algo='avg'),
     # From calibrated ranges and weights.
@@ -209,7 +208,6 @@ def main() -> None:
 
 def _merge_runs(path: str, result: Dict[str, Any]) -> None:
     """Keep an older file's runs of recipes that were not run this time."""
-
     if not os.path.exists(path):
         return
     with open(path, encoding='utf-8') as f:

@@ -168,16 +168,13 @@ def errors(directory, float_model, batches):
     """{operator: mean squared error of its output by its weights}."""
     model = Model.load(ModelFiles(directory))
     strip_observers(model)
-    found = refine._find(model, Model.load(ModelFiles(float_model)))
     source = Model.load(ModelFiles(float_model))
-    twins = {op.output_arg_names[0]: op for op in source.ops}
-    rows = samples.sample(source, [
-        samples.Product(twins[q.product.name], q.product.source,
-                        q.product.weight) for q in found
-    ],
-                          batches(),
-                          6,
-                          seed=1)
+    found = refine._find(model, source)
+    products = [q.product for q in found]
+    rows = samples.Sampler(source, products).rows(products,
+                                                  batches(),
+                                                  6,
+                                                  seed=1)
     result = {}
     for q in found:
         matrix = q.product.matrix(q.kernel)

@@ -133,7 +133,7 @@ def check_names(options: CpuSection, where: str) -> None:
                 known = types if nearest(name, types) else DEPLOYABLE
                 raise unknown('operator type', name, known,
                               '%s: Deploy.cpu.%s' % (where, key))
-    passes = _all_passes()
+    passes = _all_passes() if options.deleted_passes else set()
     for name in options.deleted_passes:
         if name not in passes:
             raise unknown('IR pass', name, passes,

@@ -134,7 +134,7 @@ class QatSession:
 
         A moving average of each batch's largest value is the poorest of
         ranges; from there a short training ended at 88 agreement AP on real
-        PicoDet-XS, from calibrated ranges at 95.
+        PicoDet-XS, from calibrated ranges at 94.
 
         Args:
             files: quantized from the same float model (see `refine`).
@@ -168,10 +168,9 @@ class QatSession:
 
     def _weights(self) -> Dict[str, str]:
         """{output of an operator with weights: its float weight}."""
-        program = getattr(self.test_program, '_program', self.test_program)
         writer: Dict[str, Any] = {}
         found = {}
-        for op in program.global_block().ops:
+        for op in self.test_program.global_block().ops:
             if op.type in WEIGHT_INPUT:
                 name = op.input(WEIGHT_INPUT[op.type])[0]
                 while name in writer:

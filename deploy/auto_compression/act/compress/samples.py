@@ -130,42 +130,58 @@ def as_product(op: Any, source: str, weight: str,
     return Product(op, source, weight) if fits else None
 
 
-def sample(model: Model,
-           products: Sequence[Product],
-           feeds: Iterable[Batch],
-           count: int,
-           seed: int = 0) -> Dict[str, np.ndarray]:
-    """Run a model over images and keep rows of each product's input.
+class Sampler:
+    """A model that runs over images and gives rows of its products' inputs."""
 
-    Args:
-        model: whose program holds the products; changed (feed and fetch are
-            taken out, copies of inputs put in).
-        products: what to sample.
-        feeds: batches.
-        count: how many batches that will be.
-        seed: of the choice of rows.
+    def __init__(self, model: Model, products: Sequence[Product]) -> None:
+        """
+        Args:
+            model: whose program holds the products; changed (feed and fetch are
+                taken out, copies of inputs put in).
+            products: what will be sampled, in parts or at once.
+        """
+        self._model = model
+        self._inputs = model.inputs()
+        self._shapes = {
+            p.name: model.parameter(p.weight).shape
+            for p in products
+        }
+        with static_mode(runtime.import_paddle()):
+            self._copies = _copy_sources(model, products)
 
-    Returns:
-        {product's name: (about ROWS, elements of a row) float32}.
-    """
-    paddle = runtime.import_paddle()
-    shapes = {p.name: model.parameter(p.weight).shape for p in products}
-    inputs = model.inputs()
-    rng = np.random.default_rng(seed)
-    exe = paddle.static.Executor(paddle.CPUPlace())
-    kept: Dict[str, List[np.ndarray]] = {p.name: [] for p in products}
-    with static_mode(paddle), paddle.static.scope_guard(model.scope):
-        copies = _copy_sources(model, products)
-        for feed in feeds:
-            values = exe.run(model.program,
-                             feed={n: feed[n]
-                                   for n in inputs},
-                             fetch_list=[copies[p.name] for p in products])
-            for product, value in zip(products, values):
-                kept[product.name].append(
-                    product.rows(value, shapes[product.name], -(-ROWS // count),
-                                 rng))
-    return {n: np.concatenate(rows) for n, rows in kept.items()}
+    def rows(self,
+             products: Sequence[Product],
+             feeds: Iterable[Batch],
+             count: int,
+             seed: int = 0) -> Dict[str, np.ndarray]:
+        """Run the model over the batches and keep rows of some products.
+
+        Args:
+            products: some of those the sampler was made with.
+            feeds: batches.
+            count: how many batches that will be.
+            seed: of the choice of rows.
+
+        Returns:
+            {product's name: (about ROWS, elements of a row) float32}.
+        """
+        paddle = runtime.import_paddle()
+        model = self._model
+        rng = np.random.default_rng(seed)
+        exe = paddle.static.Executor(paddle.CPUPlace())
+        kept: Dict[str, List[np.ndarray]] = {p.name: [] for p in products}
+        with static_mode(paddle), paddle.static.scope_guard(model.scope):
+            for feed in feeds:
+                values = exe.run(
+                    model.program,
+                    feed={n: feed[n]
+                          for n in self._inputs},
+                    fetch_list=[self._copies[p.name] for p in products])
+                for product, value in zip(products, values):
+                    kept[product.name].append(
+                        product.rows(value, self._shapes[product.name],
+                                     -(-ROWS // count), rng))
+        return {n: np.concatenate(rows) for n, rows in kept.items()}
 
 
 def _copy_sources(model: Model, products: Sequence[Product]) -> Dict[str, str]:
