@@ -149,7 +149,8 @@ def qat_run(float_model, shapes):
         '--config_path', YAML, '--save_dir', 'out/older', '-o',
         'Global.model_dir=' + float_model, 'Reader.dataset_dir=' + shapes,
         'TrainConfig.batch_size=1', 'TrainConfig.eval_iter=1',
-        'TrainConfig.eval_images=2'
+        'TrainConfig.eval_images=2',
+        'Quantization={strategy: qat, weight_rounding: nearest}'
     ]
 
 
@@ -249,6 +250,24 @@ def test_a_swallowed_signal_counts(settings, place, monkeypatch):
     assert code == 130
     assert ModelFiles(result).digest() == digest
     assert os.path.exists(os.path.join(result, 'x'))
+
+
+def test_a_signal_in_a_destructor_counts(capsys, monkeypatch):
+    # pytest has one of its own.
+    monkeypatch.setattr(sys, 'unraisablehook', sys.__unraisablehook__)
+
+    class Last:
+
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def main():
+        Last()
+        print('went on')
+
+    assert cli.run(main) == 130
+    said = capsys.readouterr()
+    assert said.out == 'went on\n' and said.err == 'stopped\n'
 
 
 def test_a_signal_made_another_error_of():

@@ -19,6 +19,7 @@ the signal module, and does nothing where there is none.
 
 import contextlib
 import signal
+import sys
 import threading
 from typing import Any, Iterator, Optional
 
@@ -75,6 +76,15 @@ def handled() -> Iterator[None]:
         return
     handler = _Handler()
     before = {n: signal.getsignal(n) for n in SIGNALS}
+    hook = sys.unraisablehook
+
+    def unraisable(what: Any) -> None:
+        # Python prints and drops what is raised in a __del__; the handler
+        # remembers the signal.
+        if not issubclass(what.exc_type, Stopped):
+            hook(what)
+
+    sys.unraisablehook = unraisable
     for number, old in before.items():
         if old not in (signal.SIG_IGN, None):
             signal.signal(number, handler)
@@ -87,6 +97,7 @@ def handled() -> Iterator[None]:
         check()
         raise
     finally:
+        sys.unraisablehook = hook
         for number, old in before.items():
             if old is not None:
                 signal.signal(number, old)
