@@ -234,7 +234,7 @@ def test_walk(shapes, float_model, tmp_path):
     evaluation of the result, comparison, a picture."""
     common = [
         '-o', 'Global.model_dir=' + float_model, 'Reader.dataset_dir=' + shapes,
-        'Quantization={strategy: qat, weight_rounding: nearest}'
+        'Quantization={strategy: qat, algo: avg, calibration_images: 6}'
     ]
     done = run_script('run.py',
                       '--config_path',
