@@ -66,6 +66,7 @@ RECIPES = {
     'abs_max': _ptq(algo='abs_max', **PLAIN),
     'avg': _ptq(algo='avg', **PLAIN),
     'mse': _ptq(algo='mse', **PLAIN),
+    'KL': _ptq(algo='KL', **PLAIN),
     'hist': _ptq(algo='hist', **PLAIN),
     'hist_bias_correction': _ptq(algo='hist', bias_correction=True, **PLAIN),
     'mse_gptq': _ptq(algo='mse'),
