@@ -24,13 +24,14 @@ import os
 import statistics
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
 sys.path.insert(0, PROJECT)
 
 from act import cli  # noqa: E402
+from act.program.model import Model, ModelFiles  # noqa: E402
 
 PLAIN = {'weight_rounding': 'nearest'}
 
@@ -39,7 +40,11 @@ def _ptq(**options: Any) -> Dict[str, Any]:
     return {'Quantization': dict(strategy='ptq', **options)}
 
 
-def _qat(values: List[float], boundaries: List[int], use_pact: bool,
+def _qat(values: Sequence[float] = (0.001, 0.0002),
+         boundaries: Sequence[int] = (30, ),
+         use_pact: bool = False,
+         distillation: Optional[Dict[str, Any]] = None,
+         freeze_batch_norm: bool = True,
          **options: Any) -> Dict[str, Any]:
     """40 iterations of 4 images: minutes on a CPU."""
     return {
@@ -47,21 +52,45 @@ def _qat(values: List[float], boundaries: List[int], use_pact: bool,
         'QuantAware': {
             'use_pact': use_pact
         },
+        'Distillation': distillation or {},
         'TrainConfig': {
             'train_iter': 40,
             'eval_iter': 40,
             'batch_size': 4,
+            'freeze_batch_norm': freeze_batch_norm,
             'learning_rate': {
                 'type': 'PiecewiseDecay',
-                'boundaries': boundaries,
-                'values': values,
+                'boundaries': list(boundaries),
+                'values': list(values),
             },
         },
     }
 
 
-# Laid over the configuration. 'default' is the configuration as it stands.
-RECIPES = {
+def _first_in_float(model: Model, count: int) -> Dict[str, Any]:
+    """The first convolutions in float."""
+    weights = dict.fromkeys(
+        op.input('Filter')[0] for op in model.ops if op.type == 'conv2d')
+    return {'QuantAware': {'float_weights': list(weights)[:count]}}
+
+
+def _features(model: Model) -> List[str]:
+    """What the last operators with weights get: distillation nodes one layer
+    before the default ones."""
+    from act.compress import qat
+    maker = {n: op for op in model.ops for n in op.output_arg_names}
+    found = []
+    for name in qat.final_weight_outputs(model):
+        op = maker[name]
+        while 'Filter' not in op.input_names:
+            op = maker[op.input('X')[0]]
+        found += op.input('Input')
+    return list(dict.fromkeys(found))
+
+
+# Laid over the configuration; those that name layers are made from the float
+# model. 'default' is the configuration as it stands.
+RECIPES: Dict[str, Union[Dict[str, Any], Callable[[Model], Dict[str, Any]]]] = {
     'default': {},
     'abs_max': _ptq(algo='abs_max', **PLAIN),
     'avg': _ptq(algo='avg', **PLAIN),
@@ -71,12 +100,17 @@ RECIPES = {
     'hist_bias_correction': _ptq(algo='hist', bias_correction=True, **PLAIN),
     'mse_gptq': _ptq(algo='mse'),
     'avg_gptq': _ptq(algo='avg'),
+    'stem_in_float': lambda model: _first_in_float(model, 1),
+    'first_5_in_float': lambda model: _first_in_float(model, 5),
     # From calibrated ranges and weights.
-    'qat': _qat([0.001, 0.0002], [30], False),
-    'qat_low_rate': _qat([0.0001, 0.00002], [30], False),
+    'qat': _qat(),
+    'qat_low_rate': _qat((0.0001, 0.00002)),
+    'qat_batch_norm_free': _qat(freeze_batch_norm=False),
+    'qat_soft_label': _qat(distillation={'loss': 'soft_label'}),
+    'qat_features': lambda model: _qat(distillation={'node': _features(model)}),
     # As PaddleSlim trains: from ranges that 12 iterations at rate 0 track.
-    'qat_tracked': _qat([0.0, 0.001, 0.0002], [12, 32], False, **PLAIN),
-    'qat_tracked_pact': _qat([0.0, 0.001, 0.0002], [12, 32], True, **PLAIN),
+    'qat_tracked': _qat((0.0, 0.001, 0.0002), (12, 32), **PLAIN),
+    'qat_tracked_pact': _qat((0.0, 0.001, 0.0002), (12, 32), True, **PLAIN),
 }
 
 
@@ -105,7 +139,6 @@ def main() -> None:
     from act import accuracy, config, data, inference, predictor, runtime
     from act.compress import job
     from act.files import write_whole
-    from act.program.model import ModelFiles
 
     runtime.import_ppdet()
     name = config.load(args.config_path).name
@@ -165,10 +198,16 @@ def main() -> None:
 
     rows = []
     for recipe in args.recipes:
+        changes = RECIPES[recipe]
+        if callable(changes):
+            changes = changes(
+                Model.load(
+                    ModelFiles.named(settings.Global,
+                                     settings.Global.model_dir)))
         for seed in args.seeds:
             made = config.load(
                 args.config_path,
-                config.merge(config.merge(overrides, RECIPES[recipe]), {
+                config.merge(config.merge(overrides, changes), {
                     'Quantization': {
                         'seed': seed
                     },

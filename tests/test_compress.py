@@ -22,6 +22,7 @@ import pytest
 from act import accuracy, config, data, results
 from act.compress import job, qat
 from act.errors import UserError
+from act.program.inspect import quantized_ops
 from act.program.model import Model, ModelFiles
 from conftest import YAML, run_script
 
@@ -98,6 +99,38 @@ def test_weights_move_and_constants_do_not(session, float_model):
     assert set(statistics) <= set(session.frozen)
 
 
+def stem(model):
+    """Name of the first convolution's weight."""
+    return next(
+        op.input('Filter')[0] for op in model.ops if op.type == 'conv2d')
+
+
+def test_batch_norm_set_free_and_a_layer_left_in_float(settings, float_model,
+                                                       session, tmp_path):
+    model = Model.load(ModelFiles(float_model))
+    name = stem(model)
+    train = settings.TrainConfig.model_copy(
+        update=dict(learning_rate=0.0, freeze_batch_norm=False))
+    quant = settings.QuantAware.model_copy(update=dict(float_weights=[name]))
+    made = qat.build(ModelFiles(float_model), quant, settings.Distillation,
+                     train)
+    before = made.state()
+    made.step(session.feeds)
+    after = made.state()
+    moved = [
+        op.input('Mean')[0] for op in model.ops
+        if op.type == 'batch_norm' and not np.array_equal(
+            before[op.input('Mean')[0]], after[op.input('Mean')[0]])
+    ]
+    count = sum(op.type == 'batch_norm' for op in model.ops)
+    # The heads' last layers lie behind what distillation compares.
+    assert len(moved) > 0.9 * count
+    made.save(ModelFiles(str(tmp_path)))
+    saved = Model.load(ModelFiles(str(tmp_path)))
+    assert len(quantized_ops(saved)) == 64
+    np.testing.assert_array_equal(saved.parameter(name), model.parameter(name))
+
+
 def test_distillation_compares_the_last_weighted_outputs(float_model):
     model = Model.load(ModelFiles(float_model))
     nodes = qat.final_weight_outputs(model)
@@ -164,6 +197,17 @@ def test_ptq_result(int8_model, float_model, settings):
     data.open_reader(again.Reader)
 
 
+def test_ptq_leaves_a_layer_in_float(settings, float_model, tmp_path):
+    model = Model.load(ModelFiles(float_model))
+    name = stem(model)
+    made = str(tmp_path / 'made')
+    record = job.compress(
+        changed(settings, QuantAware=dict(float_weights=[name])), made, [])
+    assert record['quantized_ops'] == 64
+    np.testing.assert_array_equal(
+        Model.load(ModelFiles(made)).parameter(name), model.parameter(name))
+
+
 def test_source_is_untouched_and_nothing_is_left(settings, float_model,
                                                  tmp_path, monkeypatch):
     from act.compress import ptq
@@ -184,6 +228,10 @@ def test_refused_before_preparation(settings, int8_model, float_model, tmp_path,
     from act.compress import ptq
     monkeypatch.setattr(ptq, 'quantize', None)  # must not be reached
     save_dir = str(tmp_path / 'out')
+    every = [
+        op.input('Filter')[0] for op in Model.load(ModelFiles(float_model)).ops
+        if op.type == 'conv2d'
+    ]
     cases = [
         (dict(Global=dict(model_dir=int8_model)), 'is already quantized'),
         (dict(Global=dict(input_list=['x'])), 'input_list'),
@@ -193,6 +241,9 @@ def test_refused_before_preparation(settings, int8_model, float_model, tmp_path,
             'scale_factor': 'scale_factor'
         })), "'image' is not among what the reader makes"),
         (dict(QuantAware=dict(quantize_op_types=['mul'])), "holds no 'mul'"),
+        (dict(QuantAware=dict(float_weights=['conv2d_0.w'])),
+         "unknown weight of conv2d 'conv2d_0.w'; did you mean 'conv2d_0.w_0'"),
+        (dict(QuantAware=dict(float_weights=every)), 'no operator to quantize'),
         (dict(Deploy=dict(input_shape=(416, 416))), 'input_shape'),
         (dict(Reader=dict(dataset_dir='/nowhere')), '/nowhere'),
     ]

@@ -366,6 +366,8 @@ class QuantAwareSection(_Section):
                                 'above 0 and below 1')) = 0.9
     quantize_op_types: SomeTexts = ['conv2d']
     not_quant_pattern: Texts = ['skip_quant']
+    # Names of weights: the operators that use them stay in float.
+    float_weights: Texts = []
 
 
 class QuantizationSection(_Section):

@@ -180,6 +180,18 @@ class _Source:
                 raise UserError(
                     "%squantize_op_types: '%s' has no weight to quantize; "
                     'known: %s' % (where, name, ', '.join(sorted(allowed))))
+        weights = [
+            op.input(WEIGHT_INPUT[op.type])[0] for op in model.ops
+            if op.type in section.quantize_op_types
+        ]
+        for name in section.float_weights:
+            if name not in weights:
+                raise unknown(
+                    'weight of %s' % ' or '.join(section.quantize_op_types),
+                    name, set(weights), where + 'float_weights')
+        if not set(weights) - set(section.float_weights):
+            raise UserError('%sfloat_weights: leaves no operator to quantize' %
+                            where)
         scopes = {
             op.attr('op_namescope')
             for op in model.ops if op.has_attr('op_namescope')
@@ -326,8 +338,14 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
         return data.prefetch(iter(data.chunks(records, 1)), source.feed)
 
     ptq.quantize(copied.directory,
-                 copied.model_filename, copied.params_filename, made, batches,
-                 len(records), settings.QuantAware, options)
+                 copied.model_filename,
+                 copied.params_filename,
+                 made,
+                 batches,
+                 len(records),
+                 settings.QuantAware,
+                 options,
+                 skip_tensors=settings.QuantAware.float_weights)
     if options.weight_rounding == 'gptq':
         refine.refine(copied,
                       ModelFiles.named(settings.Global, made),

@@ -389,6 +389,7 @@ def build(files: ModelFiles,
         # weights anew.
         program = recover_inference_program(program, paddle.static.Program())
         frozen = _freeze(program, trainable, train.freeze_batch_norm)
+        _leave_in_float(program, quant)
         settings = {
             'teacher_model_dir': files.directory,
             'teacher_model_filename': files.model_filename,
@@ -446,9 +447,18 @@ def _freeze(program: Any, trainable: 'set[str]',
             var.trainable = False
             var.stop_gradient = True
             frozen.append(var.name)
-    if freeze_batch_norm:
-        for op in program.global_block().ops:
-            if op.type == 'batch_norm':
-                # Statistics of four images are not those of the data set.
-                op._set_attr('use_global_stats', True)
+    for op in program.global_block().ops:
+        if op.type == 'batch_norm':
+            # Statistics of four images are not those of the data set. An
+            # exported model has the attribute set.
+            op._set_attr('use_global_stats', freeze_batch_norm)
     return frozen
+
+
+def _leave_in_float(program: Any, quant: QuantAwareSection) -> None:
+    """Put operators with `float_weights` into a name scope that PaddleSlim
+    does not quantize."""
+    for op in program.global_block().ops:
+        if op.type in WEIGHT_INPUT and \
+                op.input(WEIGHT_INPUT[op.type])[0] in quant.float_weights:
+            op._set_attr('op_namescope', quant.not_quant_pattern[0])
