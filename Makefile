@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constra
 .PHONY: help setup demo test lint bench bench-accuracy clean
 
 help:
-	@echo "make demo    data, export, compression, evaluation: a first look (10 minutes)"
+	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
 	@echo "make test    the tests"
 	@echo "make lint    formatting and static checks"
 	@echo "make bench   the benchmarks; results go to benchmarks/results"
