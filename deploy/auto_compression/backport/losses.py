@@ -141,7 +141,7 @@ class DINOLoss(detr_loss.DINOLoss):
             loss.update(self._get_loss_bbox(layer_boxes, gt_bbox, pairs, count))
             each.append(loss)
         result = dict(each[-1])
-        if self.aux_loss:
+        if self.aux_loss and len(each) > 1:
             for name in each[-1]:
                 result[name + '_aux'] = paddle.add_n(
                     [loss[name] for loss in each[:-1]])
