@@ -94,7 +94,7 @@ def import_paddle():
 
 
 def import_ppdet(directory: Optional[str] = None):
-    """`import ppdet`, safely. Returns the module.
+    """`import ppdet`, safely, with RT-DETR if it lacks it. Returns the module.
 
     Args:
         directory: see `use_ppdet`; of effect at the first import.
@@ -120,6 +120,8 @@ def import_ppdet(directory: Optional[str] = None):
             for handler in getattr(logger, 'handlers', ()):
                 if getattr(handler, 'stream', None) is silent:
                     handler.setStream(out)
+    import backport
+    backport.register()
     return ppdet
 
 
