@@ -19,7 +19,7 @@ from typing import Any, Dict, List
 
 import yaml
 
-from . import runtime
+from . import runtime, weights
 from .errors import UserError, unknown
 from .files import (
     check_writable,
@@ -33,62 +33,6 @@ FILES = ('model.pdmodel', 'model.pdiparams', 'infer_cfg.yml')
 # Keys that ppdet asks for and that a configuration need not hold.
 OPTIONAL = ('use_gpu', 'use_npu', 'use_xpu', 'use_mlu', 'fuse_normalize',
             'filename', 'weights', 'metric', 'num_classes', 'export')
-
-
-def _load_weights(model: Any, weights: str) -> None:
-    """Load weights, all of them or none.
-
-    ppdet's own loader drops what does not fit with a log line, and exports a
-    detector whose head is random.
-
-    Raises:
-        UserError: no such file, not weights, or not this model's.
-    """
-    import numpy as np
-    import paddle
-    from ppdet.utils.checkpoint import is_url
-    from ppdet.utils.download import get_weights_path
-    path = weights
-    if is_url(weights):
-        try:
-            path = get_weights_path(weights)
-        except (Exception, SystemExit) as e:
-            raise UserError("weights '%s' cannot be downloaded (%s); fetch the "
-                            "file yourself and give -o weights=FILE" %
-                            (weights, str(e).splitlines()[0]
-                             if str(e) else 'no connection')) from None
-    if not path.endswith('.pdparams'):
-        path += '.pdparams'
-    if not os.path.isfile(path):
-        raise UserError("weights '%s' do not exist; give a .pdparams file or "
-                        "a URL with -o weights=..." % path)
-    try:
-        state = paddle.load(path)
-        state = {k: np.asarray(v) for k, v in state.items()}
-    except Exception as e:
-        raise UserError(
-            "weights '%s' cannot be read: %s" %
-            (path,
-             (str(e).strip().splitlines() or [type(e).__name__])[0])) from None
-    wanted = model.state_dict()
-    missing = [k for k in wanted if k not in state]
-    wrong = [
-        k for k in wanted
-        if k in state and tuple(state[k].shape) != tuple(wanted[k].shape)
-    ]
-    if missing or wrong:
-        name = (wrong or missing)[0]
-        what = "'%s' is %s, the model wants %s" % (
-            name, list(state[name].shape),
-            list(wanted[name].shape)) if wrong else "'%s' is not there" % name
-        raise UserError(
-            "weights '%s' are of another model: %d of %d parameters do not "
-            "fit, %s; check the configuration and -o num_classes=..." %
-            (path, len(missing) + len(wrong), len(wanted), what))
-    model.set_state_dict({
-        k: paddle.to_tensor(state[k]).astype(v.dtype)
-        for k, v in wanted.items()
-    })
 
 
 def export_model(config_path: str,
@@ -140,6 +84,7 @@ def export_model(config_path: str,
                         "is missing" % config_path)
     if not cfg.get('weights'):
         raise UserError("no weights: give -o weights=FILE_OR_URL")
+    path = weights.locate(cfg.weights)
     paddle.set_device('gpu' if cfg.get('use_gpu')
                       and paddle.is_compiled_with_cuda() else 'cpu')
     try:
@@ -148,7 +93,7 @@ def export_model(config_path: str,
         raise UserError(
             "ppdet configuration '%s' and -o make no model: %s; look at the "
             'key that this names' % (config_path, _first_line(e))) from None
-    _load_weights(trainer.model, cfg.weights)
+    weights.load(trainer.model, path)
 
     with writing(what), work_directory(save_dir, '.export_') as work:
         trainer.export(work)
