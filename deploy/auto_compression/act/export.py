@@ -15,18 +15,19 @@
 
 import logging
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
 import yaml
 
 from . import runtime, weights
-from .errors import UserError, unknown
+from .errors import UserError, nearest, unknown
 from .files import (
     check_writable,
     replace_directory,
     work_directory,
     writing,
 )
+from .postprocess import WITH_NMS, form_of
 from .program.model import Model, ModelFiles
 
 FILES = ('model.pdmodel', 'model.pdiparams', 'infer_cfg.yml')
@@ -54,8 +55,8 @@ def export_model(config_path: str,
         paths of the files written.
 
     Raises:
-        UserError: bad configuration or weights, or class names whose number
-            is not the model's.
+        UserError: bad configuration or weights, an NMS that was to be left
+            out and was not, or class names whose number is not the model's.
     """
     if not os.path.isfile(config_path):
         raise UserError(
@@ -75,9 +76,13 @@ def export_model(config_path: str,
     except Exception as e:  # ppdet checks nothing before it uses it
         raise UserError("ppdet configuration '%s' cannot be read: %s" %
                         (config_path, _first_line(e))) from None
+    known = set(cfg).union(OPTIONAL, _shared_keys(cfg, cfg.get('architecture')))
     for key in options:
-        if key not in cfg and key not in OPTIONAL:
-            raise unknown('key', key, set(cfg) | set(OPTIONAL), '-o')
+        if key not in known:
+            # Where none is alike, its 300 modules do not help.
+            plain = {k for k in known if not hasattr(cfg.get(k), 'schema')}
+            raise unknown('key', key, known if nearest(key, known) else plain,
+                          '-o')
     merge_config(options)
     if not cfg.get('architecture'):
         raise UserError("'%s' is no ppdet configuration: key 'architecture' "
@@ -98,7 +103,8 @@ def export_model(config_path: str,
     with writing(what), work_directory(save_dir, '.export_') as work:
         trainer.export(work)
         made = os.path.join(work, cfg.filename)
-        Model.load_written(ModelFiles(made), what)
+        model = Model.load_written(ModelFiles(made), what)
+        _check_form(model, cfg)
         with open(os.path.join(made, 'infer_cfg.yml')) as f:
             labels = yaml.safe_load(f)['label_list']
         if len(labels) != int(cfg.num_classes):
@@ -112,6 +118,29 @@ def export_model(config_path: str,
             os.replace(os.path.join(made, name), os.path.join(whole, name))
         replace_directory(whole, save_dir)
     return [os.path.join(save_dir, name) for name in FILES]
+
+
+def _check_form(model: Model, cfg: Any) -> None:
+    """Raise UserError if NMS was to be left out and was not: each architecture
+    has its own key for it, and ignores the others'."""
+    form = form_of([tuple(v.shape) for v in model.outputs()])
+    export = cfg.get('export') or {}
+    if form == WITH_NMS and not export.get('nms', True):
+        raise UserError(
+            'export.nms=False has no effect on architecture %s: the model '
+            'holds its NMS; PP-YOLOE leaves it out with exclude_nms=True' %
+            cfg.architecture)
+
+
+def _shared_keys(cfg: Any, name: Any) -> Set[str]:
+    """Keys at the top of a configuration that a module takes, or a module that
+    it is built of: width_mult, exclude_nms. They need not stand there."""
+    name = name.get('name') if isinstance(name, dict) else name
+    module = cfg.get(name) if isinstance(name, str) else None
+    if not hasattr(module, 'schema'):
+        return set()
+    return set(module.shared).union(*(_shared_keys(cfg, part)
+                                      for part in module.values()))
 
 
 def _first_line(error: BaseException) -> str:
