@@ -15,7 +15,7 @@
 
 import logging
 import os
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Set, Tuple
 
 import yaml
 
@@ -132,14 +132,14 @@ def _check_form(model: Model, cfg: Any) -> None:
             cfg.architecture)
 
 
-def _shared_keys(cfg: Any, name: Any) -> Set[str]:
+def _shared_keys(cfg: Any, name: Any, above: Tuple[str, ...] = ()) -> Set[str]:
     """Keys at the top of a configuration that a module takes, or a module that
     it is built of: width_mult, exclude_nms. They need not stand there."""
     name = name.get('name') if isinstance(name, dict) else name
     module = cfg.get(name) if isinstance(name, str) else None
-    if not hasattr(module, 'schema'):
+    if not hasattr(module, 'schema') or name in above:
         return set()
-    return set(module.shared).union(*(_shared_keys(cfg, part)
+    return set(module.shared).union(*(_shared_keys(cfg, part, above + (name, ))
                                       for part in module.values()))
 
 
