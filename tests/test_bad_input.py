@@ -177,7 +177,18 @@ OVERRIDES = [
     ('QuantAware.quantize_op_types=[]', 'must name at least one'),
     ('Global.Evaluation=3', 'must be True or False'),
     ('Global.Evaluation=maybe', 'must be True or False'),
-    ('Global.include_nms=False', 'export.nms=True'),
+    ('Global.include_nms=False', "key 'Deploy.nms' is missing; Global.inclu"),
+    ('Global.include_nms=maybe', 'must be True or False'),
+    ('Deploy.nms=3', 'must be a section with keys: score_threshold'),
+    ('Deploy.nms.keep_top_k=100', "'Deploy.nms.score_threshold' is missing"),
+    ('Deploy.nms={score_threshold: 1, nms_threshold: 0.6, nms_top_k: 1, '
+     'keep_top_k: 1}', 'from 0 on and below 1'),
+    ('Deploy.nms={score_threshold: 0, nms_threshold: 0, nms_top_k: 1, '
+     'keep_top_k: 1}', 'above 0, at most 1'),
+    ('Deploy.nms={score_threshold: 0, nms_threshold: 1, nms_top_k: 0, '
+     'keep_top_k: 1}', 'from 1 to 2147483647, or -1 for all'),
+    ('Deploy.nms={score_threshold: 0, nms_threshold: 1, nms_topk: 0, '
+     'keep_top_k: 1}', "did you mean 'nms_top_k'?"),
     ('Global.model_filename=../m', 'without a path'),
     ('Global.model_filename=record.json', 'another file of the result'),
     ('Global.model_filename=model.pdiparams', 'must be two files'),

@@ -110,7 +110,7 @@ MEANING = {
         '?model_filename': file_name,
         '?params_filename': file_name,
         '?input_list': names,
-        '?include_nms': lambda v: truth(v) and v not in (0, 'false', 'False'),
+        '?include_nms': truth,
         '?Evaluation': truth,
     },
     '?Export': {
@@ -176,11 +176,17 @@ MEANING = {
             '?bf16_ops': lambda v: texts(v) and len(v) > 0,
             '?deleted_passes': texts,
             '?threads': lambda v: v is None or whole(v) and v <= 1024,
-        }
+        },
+        '?nms': {
+            'score_threshold': lambda v: real(v) and 0 <= float(v) < 1,
+            'nms_threshold': lambda v: real(v) and 0 < float(v) <= 1,
+            'nms_top_k': lambda v: whole(v) or whole(v, -1) and v == -1,
+            'keep_top_k': lambda v: whole(v) or whole(v, -1) and v == -1,
+        },
     },
     '?Expected': rows,
 }
-OPTIONAL_SECTIONS = ('Export', 'TrainConfig')
+OPTIONAL_SECTIONS = ('Export', 'TrainConfig', 'nms')
 
 
 def nonsense(content, meaning=None, missing=True):
@@ -203,7 +209,15 @@ def nonsense(content, meaning=None, missing=True):
     for key in known if missing else ():
         if key in meaning and key not in content:
             return '%s is missing' % key
+    if meaning is MEANING and missing and without_nms(content) and not (
+            content.get('Deploy') or {}).get('nms'):
+        return 'no NMS at all'
     return None
+
+
+def without_nms(content):
+    found = (content.get('Global') or {}).get('include_nms', True)
+    return str(found).lower() in ('0', 'false')
 
 
 def laid(base, over):

@@ -78,6 +78,15 @@ def _whole(low: int, high: int = LARGEST) -> Callable[[Any], int]:
     return check
 
 
+def _count_or_all(value: Any) -> int:
+    if value == -1 and type(value) is int:
+        return value
+    try:
+        return _whole(1)(value)
+    except ValueError as e:
+        raise ValueError('%s, or -1 for all' % e) from None
+
+
 def _number(value: Any) -> Optional[float]:
     """A finite float, from the text that YAML makes of 1e-5 too; else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -298,11 +307,8 @@ class GlobalSection(_Section):
     # the inputs the model has.
     input_list: _checked(Optional[Union[List[str], Dict[str, str]]],
                          _input_list) = None
-    include_nms: _checked(
-        bool,
-        _only(
-            True, 'a model without its NMS is not supported; export it with '
-            'export.nms=True')) = True
+    # Whether the model ends in its NMS. If not, Deploy.nms says how it is.
+    include_nms: Bool = True
     Evaluation: Bool = True
 
     @pydantic.model_validator(mode='after')
@@ -409,11 +415,23 @@ class CpuSection(_Section):
     threads: _checked(Optional[int], _or_none(_whole(1, 1024))) = None
 
 
+class NmsSection(_Section):
+    """The non-maximum suppression of a model that does not hold it, as `nms` of
+    its head in the ppdet configuration. Where it is given, all of it is: mAP
+    depends on each."""
+    score_threshold: _checked(
+        float, _real(lambda v: 0 <= v < 1, 'from 0 on and below 1'))
+    nms_threshold: Share  # boxes that overlap by more are one
+    nms_top_k: _checked(int, _count_or_all)  # of each class, before
+    keep_top_k: _checked(int, _count_or_all)  # of an image, after
+
+
 class DeploySection(_Section):
     """The model as it is deployed."""
     # Height, width. Checked against what the reader makes.
     input_shape: _checked(Optional[Tuple[int, int]], _shape) = None
     cpu: CpuSection = CpuSection()
+    nms: Optional[NmsSection] = None  # of effect if include_nms is False
 
 
 class Settings(_Section):
@@ -434,6 +452,11 @@ class Settings(_Section):
     def name(self) -> str:
         """The file's name without its suffix."""
         return os.path.splitext(os.path.basename(self.path))[0]
+
+    @property
+    def own_nms(self) -> Optional[NmsSection]:
+        """The NMS that is ours to do, None if the model holds it."""
+        return None if self.Global.include_nms else self.Deploy.nms
 
 
 def merge(base: Dict[str, Any], over: Dict[str, Any]) -> Dict[str, Any]:
@@ -542,10 +565,16 @@ def _validated(content: Dict[str, Any], path: str, where: str) -> 'Settings':
             raise UserError('%s: section names must be words, found %.60r' %
                             (where, key))
     try:
-        return Settings(**content, path=path)
+        settings = Settings(**content, path=path)
     except pydantic.ValidationError as e:
         errors = sorted(e.errors(), key=lambda one: one['type'] == 'missing')
         raise _explain(errors[0], where) from None
+    if not settings.Global.include_nms and settings.Deploy.nms is None:
+        raise UserError(
+            "%s: key 'Deploy.nms' is missing; Global.include_nms is False, so "
+            "that it must hold %s, as nms of the model's head in its ppdet "
+            'configuration' % (where, ', '.join(NmsSection.model_fields)))
+    return settings
 
 
 def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:

@@ -63,6 +63,8 @@ def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
                 precision=options.precision,
                 mkldnn=options.use_mkldnn,
                 threads=options.threads,
+                nms=settings.own_nms,
+                input_list=settings.Global.input_mapping,
                 where=settings.path)
 
 
@@ -154,6 +156,8 @@ def evaluate(settings: config.Settings,
             plan(ModelFiles.named(settings.Global, compare),
                  settings.Deploy.cpu,
                  threads=options.threads,
+                 nms=settings.own_nms,
+                 input_list=settings.Global.input_mapping,
                  where=settings.path))
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)

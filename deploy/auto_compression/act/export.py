@@ -15,80 +15,25 @@
 
 import logging
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set, Tuple
 
 import yaml
 
-from . import runtime
-from .errors import UserError, unknown
+from . import runtime, weights
+from .errors import UserError, nearest, unknown
 from .files import (
     check_writable,
     replace_directory,
     work_directory,
     writing,
 )
+from .postprocess import WITH_NMS, form_of
 from .program.model import Model, ModelFiles
 
 FILES = ('model.pdmodel', 'model.pdiparams', 'infer_cfg.yml')
 # Keys that ppdet asks for and that a configuration need not hold.
 OPTIONAL = ('use_gpu', 'use_npu', 'use_xpu', 'use_mlu', 'fuse_normalize',
             'filename', 'weights', 'metric', 'num_classes', 'export')
-
-
-def _load_weights(model: Any, weights: str) -> None:
-    """Load weights, all of them or none.
-
-    ppdet's own loader drops what does not fit with a log line, and exports a
-    detector whose head is random.
-
-    Raises:
-        UserError: no such file, not weights, or not this model's.
-    """
-    import numpy as np
-    import paddle
-    from ppdet.utils.checkpoint import is_url
-    from ppdet.utils.download import get_weights_path
-    path = weights
-    if is_url(weights):
-        try:
-            path = get_weights_path(weights)
-        except (Exception, SystemExit) as e:
-            raise UserError("weights '%s' cannot be downloaded (%s); fetch the "
-                            "file yourself and give -o weights=FILE" %
-                            (weights, str(e).splitlines()[0]
-                             if str(e) else 'no connection')) from None
-    if not path.endswith('.pdparams'):
-        path += '.pdparams'
-    if not os.path.isfile(path):
-        raise UserError("weights '%s' do not exist; give a .pdparams file or "
-                        "a URL with -o weights=..." % path)
-    try:
-        state = paddle.load(path)
-        state = {k: np.asarray(v) for k, v in state.items()}
-    except Exception as e:
-        raise UserError(
-            "weights '%s' cannot be read: %s" %
-            (path,
-             (str(e).strip().splitlines() or [type(e).__name__])[0])) from None
-    wanted = model.state_dict()
-    missing = [k for k in wanted if k not in state]
-    wrong = [
-        k for k in wanted
-        if k in state and tuple(state[k].shape) != tuple(wanted[k].shape)
-    ]
-    if missing or wrong:
-        name = (wrong or missing)[0]
-        what = "'%s' is %s, the model wants %s" % (
-            name, list(state[name].shape),
-            list(wanted[name].shape)) if wrong else "'%s' is not there" % name
-        raise UserError(
-            "weights '%s' are of another model: %d of %d parameters do not "
-            "fit, %s; check the configuration and -o num_classes=..." %
-            (path, len(missing) + len(wrong), len(wanted), what))
-    model.set_state_dict({
-        k: paddle.to_tensor(state[k]).astype(v.dtype)
-        for k, v in wanted.items()
-    })
 
 
 def export_model(config_path: str,
@@ -110,8 +55,8 @@ def export_model(config_path: str,
         paths of the files written.
 
     Raises:
-        UserError: bad configuration or weights, or class names whose number
-            is not the model's.
+        UserError: bad configuration or weights, an NMS that was to be left
+            out and was not, or class names whose number is not the model's.
     """
     if not os.path.isfile(config_path):
         raise UserError(
@@ -131,15 +76,20 @@ def export_model(config_path: str,
     except Exception as e:  # ppdet checks nothing before it uses it
         raise UserError("ppdet configuration '%s' cannot be read: %s" %
                         (config_path, _first_line(e))) from None
+    known = set(cfg).union(OPTIONAL, _shared_keys(cfg, cfg.get('architecture')))
     for key in options:
-        if key not in cfg and key not in OPTIONAL:
-            raise unknown('key', key, set(cfg) | set(OPTIONAL), '-o')
+        if key not in known:
+            # Where none is alike, its 300 modules do not help.
+            plain = {k for k in known if not hasattr(cfg.get(k), 'schema')}
+            raise unknown('key', key, known if nearest(key, known) else plain,
+                          '-o')
     merge_config(options)
     if not cfg.get('architecture'):
         raise UserError("'%s' is no ppdet configuration: key 'architecture' "
                         "is missing" % config_path)
     if not cfg.get('weights'):
         raise UserError("no weights: give -o weights=FILE_OR_URL")
+    path = weights.locate(cfg.weights)
     paddle.set_device('gpu' if cfg.get('use_gpu')
                       and paddle.is_compiled_with_cuda() else 'cpu')
     try:
@@ -148,12 +98,13 @@ def export_model(config_path: str,
         raise UserError(
             "ppdet configuration '%s' and -o make no model: %s; look at the "
             'key that this names' % (config_path, _first_line(e))) from None
-    _load_weights(trainer.model, cfg.weights)
+    weights.load(trainer.model, path)
 
     with writing(what), work_directory(save_dir, '.export_') as work:
         trainer.export(work)
         made = os.path.join(work, cfg.filename)
-        Model.load_written(ModelFiles(made), what)
+        model = Model.load_written(ModelFiles(made), what)
+        _check_form(model, cfg)
         with open(os.path.join(made, 'infer_cfg.yml')) as f:
             labels = yaml.safe_load(f)['label_list']
         if len(labels) != int(cfg.num_classes):
@@ -167,6 +118,29 @@ def export_model(config_path: str,
             os.replace(os.path.join(made, name), os.path.join(whole, name))
         replace_directory(whole, save_dir)
     return [os.path.join(save_dir, name) for name in FILES]
+
+
+def _check_form(model: Model, cfg: Any) -> None:
+    """Raise UserError if NMS was to be left out and was not: each architecture
+    has its own key for it, and ignores the others'."""
+    form = form_of([tuple(v.shape) for v in model.outputs()])
+    export = cfg.get('export') or {}
+    if form == WITH_NMS and not export.get('nms', True):
+        raise UserError(
+            'export.nms=False has no effect on architecture %s: the model '
+            'holds its NMS; PP-YOLOE leaves it out with exclude_nms=True' %
+            cfg.architecture)
+
+
+def _shared_keys(cfg: Any, name: Any, above: Tuple[str, ...] = ()) -> Set[str]:
+    """Keys at the top of a configuration that a module takes, or a module that
+    it is built of: width_mult, exclude_nms. They need not stand there."""
+    name = name.get('name') if isinstance(name, dict) else name
+    module = cfg.get(name) if isinstance(name, str) else None
+    if not hasattr(module, 'schema') or name in above:
+        return set()
+    return set(module.shared).union(*(_shared_keys(cfg, part, above + (name, ))
+                                      for part in module.values()))
 
 
 def _first_line(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from . import data, latency, signals
 from .accuracy import Detections, from_model_output
 from .errors import UserError
 from .images import BadImages
-from .predictor import Predictor, split_outputs
+from .predictor import Predictor
 
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess')
 
@@ -102,8 +102,8 @@ def run(predictors: Sequence[Predictor],
                 cpu, begin = time.process_time(), clock()
                 predictor.compute()
                 end, cpu = clock(), time.process_time() - cpu
-                boxes, counts = split_outputs(predictor.outputs(),
-                                              predictor.plan.files.directory)
+                boxes, counts = predictor.plan.postprocess(
+                    predictor.outputs(), batch)
                 _check_counts(counts, len(used), predictor)
                 result.detections += from_model_output([r.id for r in used],
                                                        boxes, counts)

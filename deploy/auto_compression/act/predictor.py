@@ -19,8 +19,9 @@ from typing import Any, Dict, List, Optional, Sequence, Set
 import numpy as np
 
 from . import runtime
-from .config import CpuSection
+from .config import CpuSection, NmsSection
 from .errors import UserError, nearest, unknown
+from .postprocess import PostProcess, check_outputs
 from .program import cpu
 from .program.inspect import count_types, is_quantized, quantized_ops
 from .program.model import Model, ModelFiles
@@ -48,6 +49,7 @@ class Plan:
     op_types: Sequence[str]  # given to oneDNN's int8 or bf16 pass
     deleted_passes: Sequence[str]
     quantized: Dict[str, int]  # operators that hold quantization, by type
+    postprocess: PostProcess  # of the outputs
 
     @property
     def backend(self) -> str:
@@ -60,6 +62,8 @@ def plan(files: ModelFiles,
          precision: str = 'auto',
          mkldnn: Optional[bool] = None,
          threads: Optional[int] = None,
+         nms: Optional[NmsSection] = None,
+         input_list: Optional[Dict[str, str]] = None,
          where: str = 'configuration') -> Plan:
     """Decide what a request means for this model on this CPU.
 
@@ -71,15 +75,19 @@ def plan(files: ModelFiles,
             float, oneDNN off.
         mkldnn: use oneDNN; None: yes, but for the simulation.
         threads: None: as configured, else all cores.
+        nms: parameters of the NMS that the model does not hold, None if it
+            does.
+        input_list: {reader's name: model's name}, see `data.feed`.
         where: the configuration, for messages.
 
     Raises:
         UserError: a precision that this model or CPU does not have; a model
-            that is no detector; an operator type that training did not
-            quantize; a name that Paddle does not know.
+            that is no detector, or holds its NMS where `nms` is given, or the
+            other way round; an operator type that training did not quantize; a
+            name that Paddle does not know.
     """
     model = Model.load(files)
-    check_outputs(model, files.directory)
+    postprocess = check_outputs(model, files.directory, nms, input_list, where)
     check_names(options, where)
     types: Dict[str, int] = {}
     if is_quantized(model):
@@ -115,7 +123,8 @@ def plan(files: ModelFiles,
                 threads=threads or options.threads or runtime.cpu_count(),
                 op_types=op_types,
                 deleted_passes=list(options.deleted_passes),
-                quantized=types)
+                quantized=types,
+                postprocess=postprocess)
 
 
 def check_names(options: CpuSection, where: str) -> None:
@@ -264,37 +273,3 @@ class Predictor:
         self.set_inputs(feed)
         self.compute()
         return self.outputs()
-
-
-def check_outputs(model: Model, where: str) -> None:
-    """Check that a model's outputs can be those of a detector with NMS.
-
-    Raises:
-        UserError: see `split_outputs`, which looks at the arrays themselves.
-    """
-    shapes = [tuple(v.shape) for v in model.outputs()]
-    if len(shapes) != 2 or \
-            not any(len(s) == 2 and s[1] in (6, -1) for s in shapes) or \
-            not any(len(s) == 1 for s in shapes):
-        raise _no_detector(where, shapes)
-
-
-def _no_detector(where: str, shapes: Sequence[Sequence[int]]) -> UserError:
-    return UserError(
-        "'%s': expected boxes (n, 6) and their number, the model gives %s; "
-        'export a detector with export.nms=True' %
-        (where, ' and '.join(str(list(s)) for s in shapes)))
-
-
-def split_outputs(outputs: Sequence[np.ndarray],
-                  where: str) -> 'tuple[np.ndarray, np.ndarray]':
-    """The boxes (n, 6) and the number of boxes of each image (N,).
-
-    Raises:
-        UserError: the outputs are not those of a detector with NMS.
-    """
-    boxes = [o for o in outputs if o.ndim == 2 and o.shape[1] == 6]
-    counts = [o for o in outputs if o.ndim == 1]
-    if len(outputs) != 2 or not boxes or not counts:
-        raise _no_detector(where, [o.shape for o in outputs])
-    return boxes[0], counts[0]

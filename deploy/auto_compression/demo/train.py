@@ -50,7 +50,7 @@ def train_phase(path: str, seed: int) -> None:
     import random
 
     import numpy as np
-    from act import runtime
+    from act import runtime, weights
     runtime.import_ppdet()
     import paddle
     from ops.depthwise import accelerate
@@ -71,16 +71,16 @@ def train_phase(path: str, seed: int) -> None:
         print('going on after epoch %d' % epoch)
         trainer.resume_weights(os.path.join(directory, str(epoch)))
     elif cfg.get('pretrain_weights'):
-        trainer.load_weights(cfg.pretrain_weights)
+        weights.load(trainer.model, weights.locate(cfg.pretrain_weights))
     trainer.train(False)
 
 
 def save_half(source: str, target: str) -> None:
     """Store weights as fp16."""
     import numpy as np
-    from act import runtime
+    from act import pdparams, runtime
     paddle = runtime.import_paddle()
-    state = {k: np.asarray(v) for k, v in paddle.load(source).items()}
+    state = pdparams.read(source)
     for name, value in state.items():
         if value.dtype == np.float32:
             state[name] = value.astype(np.float16)

@@ -40,7 +40,8 @@ from ..files import (
     work_directory,
     writing,
 )
-from ..predictor import check_names, check_outputs, split_outputs
+from ..postprocess import check_outputs
+from ..predictor import check_names
 from ..program.inspect import (
     WEIGHT_INPUT,
     count_types,
@@ -144,7 +145,9 @@ class _Source:
             raise UserError(
                 "Global.model_dir '%s' is already quantized; name the float "
                 "model it was made from" % self.files.directory)
-        check_outputs(model, self.files.directory)
+        self.postprocess = check_outputs(model, self.files.directory,
+                                         settings.own_nms,
+                                         section.input_mapping, settings.path)
         check_names(settings.Deploy.cpu, settings.path)
         self._check_quantized_names(model)
         self.inputs = model.inputs()
@@ -222,13 +225,16 @@ class _Source:
             pipeline.decode_or_next(r, self.train.records, self.reader.bad)
             for r in records
         ]
-        return data.feed(pipeline.preprocess(samples), self.inputs,
-                         self.input_list, self.settings.path)
+        return self.named(pipeline.preprocess(samples))
 
     def feed(self, records: 'list[data.ImageRecord]') -> data.Batch:
         """Images to what the model takes."""
-        return data.feed(self.reader.pipeline(records), self.inputs,
-                         self.input_list, self.settings.path)
+        return self.named(self.reader.pipeline(records))
+
+    def named(self, batch: data.Batch) -> data.Batch:
+        """The part of a batch that the model takes, under its names."""
+        return data.feed(batch, self.inputs, self.input_list,
+                         self.settings.path)
 
     def _check_feed(self, model: Model) -> None:
         batch = self.feed_training(self.train.records[:1])
@@ -440,8 +446,9 @@ def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
                   unit='image',
                   leave=False) as bar:
             for chunk in data.chunks(images.records, 4):
-                outputs = session.infer(source.feed(chunk))
-                boxes, counts = split_outputs(outputs, 'the student')
+                batch = source.reader.pipeline(chunk)
+                outputs = session.infer(source.named(batch))
+                boxes, counts = source.postprocess(outputs, batch)
                 evaluator.process(
                     from_model_output([r.id for r in chunk], boxes, counts))
                 bar.update(len(chunk))
