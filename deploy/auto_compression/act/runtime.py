@@ -33,6 +33,7 @@ import warnings
 import zlib
 from typing import Any, Dict, Iterator, List, Optional
 
+from . import mends
 from .errors import UserError
 
 PADDLE = '2.6.2'
@@ -94,7 +95,7 @@ def import_paddle():
 
 
 def import_ppdet(directory: Optional[str] = None):
-    """`import ppdet`, safely. Returns the module.
+    """`import ppdet`, safely and mended. Returns the module.
 
     Args:
         directory: see `use_ppdet`; of effect at the first import.
@@ -120,6 +121,8 @@ def import_ppdet(directory: Optional[str] = None):
             for handler in getattr(logger, 'handlers', ()):
                 if getattr(handler, 'stream', None) is silent:
                     handler.setStream(out)
+    # concat of 0-D tensors: DINO and other deformable transformers do not run.
+    mends.mend_ppdet()
     return ppdet
 
 
