@@ -16,6 +16,8 @@
 Example:
     python export.py -c configs/models/picodet_s_320_lcnet.yml \\
         -o weights=https://paddledet.bj.bcebos.com/models/picodet_s_320_coco_lcnet.pdparams
+    python export.py -c configs/models/dino_r50_4scale_2x_coco.yml \\
+        --input_size 800 1088 --save_dir inference_model/dino_800x1088
 """
 
 import argparse
@@ -42,6 +44,13 @@ def parse_args() -> argparse.Namespace:
         default='',
         help='PaddleDetection checkout to use; default: the one this '
         'directory lies in, else the installed paddledet')
+    parser.add_argument(
+        '--input_size',
+        nargs=2,
+        type=cli.positive,
+        metavar=('H', 'W'),
+        help='one image of this size, and what depends on the size alone '
+        'folded to constants (default: as the configuration says)')
     cli.add_overrides(parser, 'the ppdet configuration')
     return parser.parse_args()
 
@@ -51,9 +60,12 @@ def main() -> None:
     from act.export import export_model
     name = os.path.splitext(os.path.basename(args.config))[0]
     save_dir = args.save_dir or os.path.join('inference_model', name)
-    files = export_model(args.config, save_dir, cli.parse_overrides(args.opt),
-                         args.ppdet_dir)
-    for path in files:
+    size = tuple(args.input_size) if args.input_size else None
+    made = export_model(args.config, save_dir, cli.parse_overrides(args.opt),
+                        args.ppdet_dir, size)
+    if made.folded:
+        print('folded: %s' % made.folded)
+    for path in made.files:
         print('%s  %.2f MB' % (path, os.path.getsize(path) / 1e6))
 
 
