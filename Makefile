@@ -7,10 +7,13 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo test lint bench bench-accuracy clean
+.PHONY: help setup demo export test lint bench bench-accuracy clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
+	@echo "make export MODEL=rtdetr_l"
+	@echo "             the float model of a compression YAML; also WEIGHTS=FILE,"
+	@echo "             INPUT_SIZE=\"H W\", RANDOM_WEIGHTS=1"
 	@echo "make test    the tests"
 	@echo "make lint    formatting and static checks"
 	@echo "make bench   the benchmarks; results go to benchmarks/results"
@@ -36,6 +39,21 @@ demo: setup
 	    --compare inference_model/picodet_s_320_lcnet_demo
 	@cat $(PROJECT)/demo/next_steps.txt
 
+# MODEL: the beginning of one compression YAML's name.
+YAML_OF_MODEL = $(wildcard $(PROJECT)/configs/$(MODEL)*.yml)
+define check_model
+@test -n "$(MODEL)" -a $(words $(YAML_OF_MODEL)) = 1 || { \
+    echo "error: MODEL=$(MODEL) must be the beginning of one of:" \
+    "$(basename $(notdir $(wildcard $(PROJECT)/configs/*.yml)))"; exit 2; }
+endef
+
+export: setup
+	$(check_model)
+	cd $(PROJECT) && $(PY) export.py --config_path configs/$(notdir $(YAML_OF_MODEL)) \
+	    $(if $(INPUT_SIZE),--input_size $(INPUT_SIZE)) \
+	    $(if $(RANDOM_WEIGHTS),--random_weights) \
+	    $(if $(WEIGHTS),-o weights=$(abspath $(WEIGHTS)))
+
 test: setup
 	$(PY) -m pytest -q tests
 
@@ -58,15 +76,12 @@ bench: setup
 
 # COCO=DIR WEIGHTS=FILE MODEL=the beginning of one configuration's name;
 # also RECIPES="hist gptq", SEEDS="0 1 2", OPT="KEY=VALUE".
-BENCH_YAML = $(wildcard $(PROJECT)/configs/$(MODEL)*.yml)
 bench-accuracy: setup
-	@test -n "$(COCO)" -a -n "$(WEIGHTS)" -a -n "$(MODEL)" || { \
+	@test -n "$(COCO)" -a -n "$(WEIGHTS)" || { \
 	    echo "error: make bench-accuracy needs COCO=DIR WEIGHTS=FILE MODEL=picodet_xs"; exit 2; }
-	@test $(words $(BENCH_YAML)) = 1 || { \
-	    echo "error: MODEL=$(MODEL) must be the beginning of one of:" \
-	    "$(basename $(notdir $(wildcard $(PROJECT)/configs/*.yml)))"; exit 2; }
+	$(check_model)
 	cd $(PROJECT) && $(PY) ../../benchmarks/accuracy.py \
-	    --config_path configs/$(notdir $(BENCH_YAML)) --coco $(abspath $(COCO)) \
+	    --config_path configs/$(notdir $(YAML_OF_MODEL)) --coco $(abspath $(COCO)) \
 	    --weights $(abspath $(WEIGHTS)) $(if $(RECIPES),--recipes $(RECIPES)) \
 	    $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OPT),-o $(OPT))
 

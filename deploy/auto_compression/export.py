@@ -16,6 +16,8 @@
 Example:
     python export.py -c configs/models/picodet_s_320_lcnet.yml \\
         -o weights=https://paddledet.bj.bcebos.com/models/picodet_s_320_coco_lcnet.pdparams
+    python export.py -c configs/models/dino_r50_4scale_2x_coco.yml \\
+        --input_size 800 1088 --save_dir inference_model/dino_800x1088
 """
 
 import argparse
@@ -27,11 +29,16 @@ from act import cli
 
 def parse_args() -> argparse.Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument('-c',
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('-c',
                         '--config',
-                        required=True,
                         type=cli.path,
                         help='ppdet configuration (YAML)')
+    source.add_argument(
+        '--config_path',
+        type=cli.path,
+        help='compression YAML, whose Export section names the former, and '
+        'Global.model_dir the result')
     parser.add_argument(
         '--save_dir',
         type=cli.path,
@@ -42,18 +49,42 @@ def parse_args() -> argparse.Namespace:
         default='',
         help='PaddleDetection checkout to use; default: the one this '
         'directory lies in, else the installed paddledet')
+    parser.add_argument(
+        '--input_size',
+        nargs=2,
+        type=cli.positive,
+        metavar=('H', 'W'),
+        help='one image of this size, and what depends on the size alone '
+        'folded to constants (default: as the configuration says)')
+    cli.add_flag(
+        parser, '--random_weights', False,
+        'draw the weights, with a fixed seed, and load none: to measure speed '
+        'only')
     cli.add_overrides(parser, 'the ppdet configuration')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    from act.export import export_model
-    name = os.path.splitext(os.path.basename(args.config))[0]
-    save_dir = args.save_dir or os.path.join('inference_model', name)
-    files = export_model(args.config, save_dir, cli.parse_overrides(args.opt),
-                         args.ppdet_dir)
-    for path in files:
+    from act import config
+    from act.export import configured, export_model
+    source, options = args.config, {}
+    if args.config_path:
+        source, directory, options = configured(config.load(args.config_path))
+    else:
+        name = os.path.splitext(os.path.basename(source))[0]
+        directory = os.path.join('inference_model', name)
+    made = export_model(source,
+                        args.save_dir or directory,
+                        config.merge(options, cli.parse_overrides(args.opt)),
+                        args.ppdet_dir,
+                        tuple(args.input_size) if args.input_size else None,
+                        random_weights=args.random_weights)
+    if made.folded:
+        print('folded: %s' % made.folded)
+    if args.random_weights:
+        print('random weights: detections mean nothing')
+    for path in made.files:
         print('%s  %.2f MB' % (path, os.path.getsize(path) / 1e6))
 
 

@@ -15,11 +15,13 @@
 
 import logging
 import os
-from typing import Any, Dict, List, Set, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import yaml
 
 from . import runtime, weights
+from .config import Settings
 from .errors import UserError, nearest, unknown
 from .files import (
     check_writable,
@@ -28,6 +30,7 @@ from .files import (
     writing,
 )
 from .postprocess import WITH_NMS, form_of
+from .program.fold import Folded, fold
 from .program.model import Model, ModelFiles
 
 FILES = ('model.pdmodel', 'model.pdiparams', 'infer_cfg.yml')
@@ -36,10 +39,37 @@ OPTIONAL = ('use_gpu', 'use_npu', 'use_xpu', 'use_mlu', 'fuse_normalize',
             'filename', 'weights', 'metric', 'num_classes', 'export')
 
 
+@dataclass(frozen=True)
+class Exported:
+    """The files written, and what folding did if a size was asked for."""
+    files: List[str]
+    folded: Optional[Folded] = None
+
+
+def configured(settings: Settings) -> Tuple[str, str, Dict[str, Any]]:
+    """What a compression YAML's model is exported from.
+
+    Returns:
+        the ppdet configuration, the model directory, and options for
+        `export_model`.
+
+    Raises:
+        UserError: the YAML has no Export section.
+    """
+    export = settings.Export
+    if export is None:
+        raise UserError("'%s' has no Export section; export the model with -c "
+                        'PPDET_CONFIG' % settings.path)
+    return export.config, settings.Global.model_dir, dict(
+        export.options, weights=export.weights)
+
+
 def export_model(config_path: str,
                  save_dir: str,
                  options: Dict[str, Any],
-                 ppdet_dir: str = '') -> List[str]:
+                 ppdet_dir: str = '',
+                 input_size: Optional[Tuple[int, int]] = None,
+                 random_weights: bool = False) -> Exported:
     """Export a detector as PaddleDetection's tools/export_model.py does.
 
     One call a process: ppdet merges every configuration it loads into one
@@ -50,13 +80,15 @@ def export_model(config_path: str,
         save_dir: directory that will hold FILES; replaced whole, at the end.
         options: laid over the configuration; `weights` names the weights.
         ppdet_dir: a PaddleDetection checkout to use instead of the package.
-
-    Returns:
-        paths of the files written.
+        input_size: height and width of the one image that the model takes;
+            what depends on them alone is folded, see `act.program.fold`.
+            None: what the configuration says.
+        random_weights: leave the weights as they are drawn, with a fixed seed.
 
     Raises:
         UserError: bad configuration or weights, an NMS that was to be left
-            out and was not, or class names whose number is not the model's.
+            out and was not, class names whose number is not the model's, or a
+            size that the network does not take.
     """
     if not os.path.isfile(config_path):
         raise UserError(
@@ -87,24 +119,39 @@ def export_model(config_path: str,
     if not cfg.get('architecture'):
         raise UserError("'%s' is no ppdet configuration: key 'architecture' "
                         "is missing" % config_path)
-    if not cfg.get('weights'):
+    if not cfg.get('weights') and not random_weights:
         raise UserError("no weights: give -o weights=FILE_OR_URL")
-    path = weights.locate(cfg.weights)
+    path = None if random_weights else weights.locate(cfg.weights)
+    if input_size:
+        _fix_size(cfg['TestReader'], input_size)
     paddle.set_device('gpu' if cfg.get('use_gpu')
                       and paddle.is_compiled_with_cuda() else 'cpu')
+    if random_weights:
+        paddle.seed(0)
     try:
         trainer = Trainer(cfg, mode='test')
     except Exception as e:
         raise UserError(
             "ppdet configuration '%s' and -o make no model: %s; look at the "
             'key that this names' % (config_path, _first_line(e))) from None
-    weights.load(trainer.model, path)
+    if path is not None:
+        weights.load(trainer.model, path)
 
     with writing(what), work_directory(save_dir, '.export_') as work:
-        trainer.export(work)
+        try:
+            trainer.export(work)
+        except Exception as e:
+            if not input_size:
+                raise
+            raise UserError('--input_size %d %d: the network cannot be built '
+                            'for this size (%s); try a multiple of 32' %
+                            (*input_size, _first_line(e))) from None
         made = os.path.join(work, cfg.filename)
         model = Model.load_written(ModelFiles(made), what)
         _check_form(model, cfg)
+        folded = None
+        if input_size:
+            folded = _fold(model, input_size)
         with open(os.path.join(made, 'infer_cfg.yml')) as f:
             labels = yaml.safe_load(f)['label_list']
         if len(labels) != int(cfg.num_classes):
@@ -113,11 +160,37 @@ def export_model(config_path: str,
                 "TestDataset.anno_path in '%s' to your annotation file or a "
                 "list of names" % (cfg.num_classes, len(labels), config_path))
         whole = os.path.join(work, 'whole')
-        os.makedirs(whole)
-        for name in FILES:
+        if folded:
+            model.save(ModelFiles(whole))
+            moved = FILES[2:]
+        else:
+            os.makedirs(whole)
+            moved = FILES
+        for name in moved:
             os.replace(os.path.join(made, name), os.path.join(whole, name))
         replace_directory(whole, save_dir)
-    return [os.path.join(save_dir, name) for name in FILES]
+    return Exported([os.path.join(save_dir, name) for name in FILES], folded)
+
+
+def _fix_size(reader: Any, size: Tuple[int, int]) -> None:
+    """Give a TestReader one size. Deployment resizes as it says, so that it
+    must not keep an image's ratio."""
+    reader['inputs_def'] = dict(reader.get('inputs_def') or {},
+                                image_shape=[1, 3, *size])
+    for transform in reader.get('sample_transforms') or []:
+        if 'Resize' in transform:
+            transform['Resize'].update(target_size=list(size), keep_ratio=False)
+
+
+def _fold(model: Model, size: Tuple[int, int]) -> Folded:
+    """Fold a model for one image of this size."""
+    block = model.program.global_block()
+    shapes = {}
+    for name in model.inputs():
+        shape = list(block.var(name).shape)
+        # ppdet leaves the batch open, whatever the configuration says.
+        shapes[name] = [1, 3, *size] if len(shape) == 4 else [1] + shape[1:]
+    return fold(model, shapes)
 
 
 def _check_form(model: Model, cfg: Any) -> None:

@@ -33,6 +33,7 @@ import warnings
 import zlib
 from typing import Any, Dict, Iterator, List, Optional
 
+from . import mends
 from .errors import UserError
 
 PADDLE = '2.6.2'
@@ -94,7 +95,7 @@ def import_paddle():
 
 
 def import_ppdet(directory: Optional[str] = None):
-    """`import ppdet`, safely, with RT-DETR if it lacks it. Returns the module.
+    """`import ppdet`, safely, mended, and with RT-DETR. Returns the module.
 
     Args:
         directory: see `use_ppdet`; of effect at the first import.
@@ -122,6 +123,8 @@ def import_ppdet(directory: Optional[str] = None):
                     handler.setStream(out)
     import backport
     backport.register()
+    # concat of 0-D tensors: DINO and other deformable transformers do not run.
+    mends.mend_ppdet()
     return ppdet
 
 
