@@ -96,7 +96,8 @@ def locate(weights: Any) -> str:
         except _Failed as e:
             raise UserError(
                 "weights '%s' cannot be fetched: %s; fetch them where it "
-                "works and put them at '%s', or give -o weights=FILE" %
+                "works and put them at '%s', or name the file (export.py -o "
+                'weights=FILE, run.py -o Export.weights=FILE)' %
                 (url, e, path)) from None
     return path
 
