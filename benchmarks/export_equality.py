@@ -47,7 +47,8 @@ from act import cli, runtime  # noqa: E402
 from act.config import CpuSection  # noqa: E402
 from act.errors import CheckFailed  # noqa: E402
 from act.export import export_model  # noqa: E402
-from act.predictor import Predictor, plan, split_outputs  # noqa: E402
+from act.postprocess import split_outputs  # noqa: E402
+from act.predictor import Predictor, plan  # noqa: E402
 from act.program.model import Model, ModelFiles, static_mode  # noqa: E402
 
 
