@@ -31,6 +31,7 @@ benchmarks/results/export_equality_NAME.json.
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,7 +47,6 @@ import numpy as np  # noqa: E402
 from act import cli, runtime  # noqa: E402
 from act.config import CpuSection  # noqa: E402
 from act.errors import CheckFailed  # noqa: E402
-from act.export import export_model  # noqa: E402
 from act.postprocess import split_outputs  # noqa: E402
 from act.predictor import Predictor, plan  # noqa: E402
 from act.program.model import Model, ModelFiles, static_mode  # noqa: E402
@@ -96,17 +96,33 @@ def parse_args():
     return parser.parse_args()
 
 
-def random_weights(model, seed=0):
-    """A model's state, numpy arrays by name, with nothing in it constant: as
-    made, boxes of many detectors do not depend on the image."""
+def random_weights(model, feed, seed=0):
+    """A model's state, numpy arrays by name. Nothing in it is constant, and
+    batch norm has the statistics of what it gets: as made, a detector says the
+    same of every image."""
+    import paddle
     draw = np.random.RandomState(seed)
     state = {}
     for name, value in model.state_dict().items():
         value = np.array(value)
         if value.size > 1 and np.ptp(value) == 0:
-            value += (0.1 * draw.rand(*value.shape)).astype(value.dtype)
+            scale = 0.1 if value.ndim < 2 else 0.3 * np.prod(
+                value.shape[1:])**-0.5
+            value += (scale * draw.randn(*value.shape)).astype(value.dtype)
+        if name.endswith('_variance'):
+            value = np.abs(value)
         state[name] = value
-    return state
+    model.set_state_dict(state)
+    model.eval()
+    norms = [
+        part for part in model.sublayers()
+        if isinstance(part, paddle.nn.layer.norm._BatchNormBase)
+    ]
+    for norm in norms:
+        norm.training, norm._momentum = True, 0.0
+    with paddle.no_grad():
+        model({k: paddle.to_tensor(v) for k, v in feed.items()})
+    return {k: np.array(v) for k, v in model.state_dict().items()}
 
 
 def feed_of(height, width, seed=0):
@@ -173,34 +189,19 @@ def main():
     args = parse_args()
     paddle = runtime.import_paddle()
     runtime.import_ppdet(args.ppdet_dir or None)
-    from ppdet.core.workspace import create, load_config, merge_config
-    options = cli.parse_overrides(args.opt)
     name = os.path.splitext(os.path.basename(args.config))[0]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        if args.weights:
-            options['weights'] = args.weights
-        else:
-            paddle.seed(0)
-            cfg = load_config(args.config)
-            merge_config(options)
-            options['weights'] = os.path.join(folder, 'random.pdparams')
-            paddle.save(random_weights(create(cfg.architecture)),
-                        options['weights'])
-        shared, model = None, None
+        model, file = network(args, folder)
+        directory = None
         for height, width in args.sizes:
-            directory = os.path.join(folder, '%dx%d' % (height, width))
             row = {'size': [height, width]}
-            if args.static or not shared:
-                made = export_model(args.config, directory, dict(options),
-                                    args.ppdet_dir,
-                                    (height, width) if args.static else None)
-                shared = directory
-                if made.folded:
-                    row['folded'] = str(made.folded)
-            if model is None:
-                model = dygraph_model(args, options, create, load_config,
-                                      merge_config)
+            if args.static or not directory:
+                directory = os.path.join(folder, '%dx%d' % (height, width))
+                folded = export(args, file, directory,
+                                (height, width) if args.static else None)
+                if folded:
+                    row['folded'] = folded
             feed = feed_of(height, width)
             with paddle.no_grad():
                 wanted = model({
@@ -210,12 +211,19 @@ def main():
             for way, run in (('program', run_program), ('inference',
                                                         run_inference)):
                 start = time.perf_counter()
-                found, _ = split_outputs(run(shared, feed), shared)
+                found, _ = split_outputs(run(directory, feed), directory)
                 row[way] = match(found, np.asarray(wanted['bbox']),
                                  args.score_tolerance, args.box_tolerance)
+                # Equal outputs prove nothing if they are all the same.
+                row[way]['spread'] = [
+                    float(np.ptp(found[:, 1])),
+                    float(np.ptp(found[:, 2:], 0).max())
+                ] if len(found) else [0.0, 0.0]
                 row[way]['seconds'] = round(time.perf_counter() - start, 2)
                 print('%dx%d %-9s  %s' % (height, width, way, '  '.join(
-                    '%s %.3g' % item for item in row[way].items())),
+                    '%s %s' % (k, '%.3g and %.3g px' %
+                               tuple(v) if k == 'spread' else '%.3g' % v)
+                    for k, v in row[way].items())),
                       flush=True)
             if 'folded' in row:
                 print('    ' + row['folded'])
@@ -240,6 +248,15 @@ def main():
         if r['program']['unmatched'] > 0
         or r['inference']['unmatched'] > args.unmatched
     ]
+    flat = [
+        '%dx%d' % tuple(r['size']) for r in rows
+        if r['program']['spread'][0] <= 10 *
+        args.score_tolerance or r['program']['spread'][1] <= 10 *
+        args.box_tolerance
+    ]
+    if flat:
+        raise CheckFailed('detections that are all alike, so that nothing is '
+                          'shown, at %s: give --weights' % ', '.join(flat))
     if bad:
         raise CheckFailed('detections without a partner at ' + ', '.join(bad))
 
@@ -267,17 +284,47 @@ def run_inference(directory, feed):
     return Predictor(made).run(feed)
 
 
-def dygraph_model(args, options, create, load_config, merge_config):
-    """The network as ppdet makes it, with the weights that were exported."""
+def network(args, folder):
+    """The network as ppdet makes it, in evaluation mode, and the file of its
+    weights."""
     import paddle
     from act import weights
+    from ppdet.core.workspace import create, load_config, merge_config
     cfg = load_config(args.config)
-    merge_config(options)
-    model = create(cfg.architecture)
-    weights.load(model, weights.locate(options['weights']))
-    model.eval()
+    merge_config(cli.parse_overrides(args.opt))
     paddle.set_device('cpu')
-    return model
+    paddle.seed(0)
+    model = create(cfg.architecture)
+    if args.weights:
+        file = weights.locate(args.weights)
+    else:
+        file = os.path.join(folder, 'random.pdparams')
+        paddle.save(random_weights(model, feed_of(*args.sizes[0])), file)
+    weights.load(model, file)
+    model.eval()
+    return model, file
+
+
+def export(args, file, directory, fixed):
+    """Export in a process of its own: a ppdet configuration can be made a
+    network of only once. Returns what folding did."""
+    command = [
+        sys.executable,
+        os.path.join(os.path.dirname(HERE), 'deploy', 'auto_compression',
+                     'export.py'), '-c', args.config, '--save_dir', directory,
+        '--ppdet_dir', args.ppdet_dir
+    ]
+    if fixed:
+        command += ['--input_size', *map(str, fixed)]
+    # The last -o of a command line counts.
+    command += ['-o', *args.opt, 'weights=' + file]
+    said = subprocess.run(command,
+                          check=True,
+                          stdout=subprocess.PIPE,
+                          universal_newlines=True).stdout
+    return next((line[len('folded: '):]
+                 for line in said.splitlines() if line.startswith('folded: ')),
+                None)
 
 
 if __name__ == '__main__':
