@@ -29,6 +29,7 @@ benchmarks/results/export_equality_NAME.json.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -88,6 +89,10 @@ def parse_args():
     parser.add_argument('--ppdet_dir',
                         default='',
                         help='PaddleDetection checkout to use')
+    parser.add_argument('--work_dir',
+                        type=cli.path,
+                        help='keep the random weights and the exported models '
+                        'there')
     parser.add_argument('--output_json',
                         type=cli.path,
                         help='file for the result')
@@ -176,7 +181,7 @@ def main():
     options = cli.parse_overrides(args.opt)
     name = os.path.splitext(os.path.basename(args.config))[0]
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with work_folder(args.work_dir) as folder:
         if args.weights:
             options['weights'] = args.weights
         else:
@@ -241,6 +246,17 @@ def main():
     ]
     if bad:
         raise CheckFailed('detections without a partner at ' + ', '.join(bad))
+
+
+@contextlib.contextmanager
+def work_folder(path):
+    """A directory that stays, or one that goes."""
+    if path:
+        os.makedirs(path, exist_ok=True)
+        yield path
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
 
 
 def run_program(directory, feed):

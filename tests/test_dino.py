@@ -71,53 +71,35 @@ def small(tmp_path_factory):
     return str(path)
 
 
-def equality(config_path, result, *arguments):
-    """Run benchmarks/export_equality.py; returns its process."""
-    script = os.path.join(ROOT, 'benchmarks', 'export_equality.py')
-    return subprocess.run([
-        sys.executable, script, '-c', config_path, '--output_json',
-        str(result)
-    ] + list(arguments),
+@pytest.fixture(scope='module')
+def compared(small, tmp_path_factory):
+    """Directory that benchmarks/export_equality.py worked in: its result.json,
+    random weights, and the network exported for any size."""
+    folder = tmp_path_factory.mktemp('compared')
+    done = subprocess.run([
+        sys.executable,
+        os.path.join(ROOT, 'benchmarks', 'export_equality.py'), '-c', small,
+        '--work_dir',
+        str(folder), '--output_json',
+        str(folder / 'result.json'), '--sizes', *SIZES
+    ],
                           stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE,
                           universal_newlines=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
 
 
 @pytest.fixture(scope='module')
-def weights(small, tmp_path_factory):
-    """Random weights of the small network."""
-    path = str(tmp_path_factory.mktemp('weights') / 'small.pdparams')
-    code = '''
-        import sys
-        sys.path[:0] = [%r, %r]
-        from export_equality import random_weights
-        from act import runtime
-        runtime.import_ppdet()
-        import paddle
-        from ppdet.core.workspace import create, load_config
-        paddle.seed(0)
-        paddle.save(random_weights(create(load_config(%r).architecture)), %r)
-    ''' % (PROJECT, os.path.join(ROOT, 'benchmarks'), small, path)
-    done = subprocess.run(
-        [sys.executable, '-c', textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True)
-    assert done.returncode == 0, done.stderr
-    return path
-
-
-@pytest.fixture(scope='module')
-def exported(small, weights, tmp_path_factory):
+def exported(small, compared, tmp_path_factory):
     """Directories of the small network: for any size, and for 64 x 96."""
-    made = {}
-    for name, arguments in (('any', []), ('one', ['--input_size', '64', '96'])):
-        made[name] = str(tmp_path_factory.mktemp('models') / name)
-        done = run_script('export.py', '-c', small, '--save_dir', made[name],
-                          *arguments, '-o', 'weights=' + weights)
-        assert done.returncode == 0, done.stderr
-    assert 'folded:' in done.stdout
-    return made
+    one = str(tmp_path_factory.mktemp('models') / 'one')
+    done = run_script('export.py', '-c', small, '--save_dir', one,
+                      '--input_size', '64', '96', '-o',
+                      'weights=%s' % (compared / 'random.pdparams'))
+    assert done.returncode == 0, done.stderr
+    assert 'folded: ' in done.stdout
+    return {'any': str(compared / SIZES[0]), 'one': one}
 
 
 def feed(height=64, width=96):
@@ -216,17 +198,36 @@ def test_a_method_is_replaced_as_a_whole():
     assert mends.mended(function) is None
 
 
-def test_the_export_computes_what_the_network_does(small, weights, tmp_path):
-    result = tmp_path / 'any.json'
-    done = equality(small, result, '--weights', weights, '--sizes', *SIZES)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads(result.read_text())['sizes']
+def test_the_export_computes_what_the_network_does(compared):
+    rows = json.loads((compared / 'result.json').read_text())['sizes']
     assert ['%dx%d' % tuple(r['size']) for r in rows] == list(SIZES)
     for row in rows:
         for way in ('program', 'inference'):
             assert row[way]['boxes'] == 10
             assert row[way]['unmatched'] == 0
             assert row[way]['score'] <= 1e-4 and row[way]['box'] <= 0.05
+
+
+def test_detections_are_matched():
+    sys.path.insert(0, os.path.join(ROOT, 'benchmarks'))
+    from export_equality import match
+    rows = np.array([[0, .9, 0, 0, 9, 9], [0, .5, 20, 0, 29, 9],
+                     [1, .4, 0, 0, 9, 9]])
+
+    def found(other):
+        done = match(rows, other, 1e-4, 0.05)
+        return [done[k] for k in ('moved', 'at_the_cut', 'unmatched')]
+
+    assert found(rows) == [0, 0, 0]
+    assert found(rows[[1, 0, 2]]) == [2, 0, 0]
+    assert found(rows + [0, 5e-5, .04, 0, 0, 0]) == [0, 0, 0]
+    assert found(rows + [0, 0, .06, 0, 0, 0])[2] > 0
+    # Another box took the last place: in each, one that only it has.
+    last = np.vstack([rows[:2], [2, .4, 50, 50, 60, 60]])
+    assert found(last) == [0, 2, 0]
+    first = np.vstack([[2, .9, 50, 50, 60, 60], rows[1:]])
+    assert found(first) == [0, 0, 2]
+    assert found(rows[:0])[2] == 2
 
 
 def test_the_static_export_is_equal_and_folded(exported):
@@ -393,10 +394,10 @@ def test_images_keep_their_ratio(shapes):
     (['--input_size', '0', '64'], "'0' is not a whole number"),
     (['--input_size', '64'], 'expected 2 arguments'),
 ])
-def test_bad_sizes(small, weights, tmp_path, arguments, line):
+def test_bad_sizes(small, tmp_path, arguments, line):
     target = tmp_path / 'none'
     done = run_script('export.py', '-c', small, '--save_dir', str(target),
-                      *arguments, '-o', 'weights=' + weights)
+                      *arguments)
     assert done.returncode == 2
     assert line in done.stderr.splitlines()[-1]
     assert not target.exists()
