@@ -29,6 +29,7 @@ benchmarks/results/export_equality_NAME.json.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -89,6 +90,10 @@ def parse_args():
     parser.add_argument('--ppdet_dir',
                         default='',
                         help='PaddleDetection checkout to use')
+    parser.add_argument('--work_dir',
+                        type=cli.path,
+                        help='keep the random weights and the exported models '
+                        'there')
     parser.add_argument('--output_json',
                         type=cli.path,
                         help='file for the result')
@@ -191,7 +196,7 @@ def main():
     runtime.import_ppdet(args.ppdet_dir or None)
     name = os.path.splitext(os.path.basename(args.config))[0]
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with work_folder(args.work_dir) as folder:
         model, file = network(args, folder)
         directory = None
         for height, width in args.sizes:
@@ -259,6 +264,17 @@ def main():
                           'shown, at %s: give --weights' % ', '.join(flat))
     if bad:
         raise CheckFailed('detections without a partner at ' + ', '.join(bad))
+
+
+@contextlib.contextmanager
+def work_folder(path):
+    """A directory that stays, or one that goes."""
+    if path:
+        os.makedirs(path, exist_ok=True)
+        yield path
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
 
 
 def run_program(directory, feed):

@@ -14,14 +14,17 @@
 """Faults of ppdet that cannot be worked around from outside: the method that
 has one is replaced, where and only where it is there.
 
-The one so far: the deformable transformers build `spatial_shapes` from
-`paddle.concat([h, w])`, with h and w read out of `paddle.shape(feat)`. Since
-Paddle 2.5 these are 0-D, and concat refuses 0-D tensors ("The axis is expected
-to be in range of [0, 0)"), in export and in dygraph alike. `paddle.stack`
-makes of them the pair that is wanted. Whether a ppdet has the fault is read
-off the source of its method, as releases differ, and so do branches of one
-release. PaddleDetection mended one file of the four; `patches/` at the root
-holds the change for the others.
+The one so far: deformable transformers put `paddle.concat([h, w])` into
+`spatial_shapes`, with h and w unpacked from `paddle.shape(feat)`. Since Paddle
+2.5 these are 0-D, and concat refuses 0-D tensors ("The axis is expected to be
+in range of [0, 0)"), in export and in dygraph alike; `paddle.stack` makes of
+them the pair that is wanted. Later releases unpack `feat.shape` in some files,
+so that h and w are whole numbers in dygraph, which neither takes.
+
+Whether a ppdet has the fault is read off the source of its method, as files
+and branches of one release differ: where h and w are slices with one element
+each, concat is right and stack would be wrong. `patches/` at the root holds
+the same changes for PaddleDetection.
 """
 
 import inspect
@@ -29,7 +32,7 @@ import linecache
 import re
 import sys
 import textwrap
-from typing import Any, List
+from typing import Any, Dict, List, Optional
 
 # Module below ppdet.modeling.transformers, class, method.
 FAULTY = (
@@ -38,8 +41,12 @@ FAULTY = (
     ('group_detr_transformer', 'GroupDINOTransformer', '_get_encoder_input'),
     ('mask_dino_transformer', 'MaskDINO', '_get_encoder_input'),
 )
-CONCAT_0D = re.compile(r'paddle\.concat\((\s*\[\s*h\s*,\s*w\s*\]\s*)\)')
-STACK = r'paddle.stack(\1)'
+# The unpacking, what is unpacked, and what is appended.
+UNPACKED = (r'(\w+, \w+, h, w = %s\n'
+            r'\s*spatial_shapes\.append\()paddle\.concat\(\[h, w\]\)(\)\n)')
+MENDS = ((re.compile(UNPACKED % r'paddle\.shape\(\w+\)'),
+          r'\1paddle.stack([h, w])\2'), (re.compile(UNPACKED % r'(\w+)\.shape'),
+                                         r'\1paddle.shape(\2)[2:]\3'))
 
 
 def mend_ppdet() -> List[str]:
@@ -56,29 +63,35 @@ def mend_ppdet() -> List[str]:
         module = sys.modules.get('ppdet.modeling.transformers.' + module_name)
         owner = getattr(module, class_name, None)
         method = vars(owner).get(method_name) if owner else None
-        if method is not None and has_fault(method):
-            setattr(owner, method_name, stacked(method))
+        function = mended(method) if method else None
+        if function:
+            setattr(owner, method_name, function)
             done.append('%s.%s.%s' % (module_name, class_name, method_name))
     return done
 
 
-def has_fault(method: Any) -> bool:
-    """Whether a function's source concatenates the scalars h and w."""
-    try:
-        return bool(CONCAT_0D.search(inspect.getsource(method)))
-    except OSError:  # compiled without its source
-        return False
+def mended_source(source: str) -> str:
+    """The source of a method with what is faulty in it replaced."""
+    for pattern, replacement in MENDS:
+        source = pattern.sub(replacement, source)
+    return source
 
 
-def stacked(method: Any) -> Any:
-    """The function that a method is with `stack` for `concat`.
+def mended(method: Any) -> Optional[Any]:
+    """The function that a method should be; None if it has no fault.
 
     It has its source where `inspect` looks for it: Paddle's conversion to a
     static program reads that.
     """
-    source = CONCAT_0D.sub(STACK, textwrap.dedent(inspect.getsource(method)))
+    try:
+        found = textwrap.dedent(inspect.getsource(method))
+    except OSError:  # compiled without its source
+        return None
+    source = mended_source(found)
+    if source == found:
+        return None
     name = '<mended %s.%s>' % (method.__module__, method.__qualname__)
-    made: dict = {}
+    made: Dict[str, Any] = {}
     exec(compile(source, name, 'exec'), method.__globals__, made)
     function = made[method.__name__]
     function.__qualname__ = method.__qualname__
