@@ -14,6 +14,7 @@
 """Fixtures that several modules share. Each model is made once a session."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -45,6 +46,17 @@ def cache(tmp_path_factory):
     directory = tmp_path_factory.mktemp('cache')
     os.environ['XDG_CACHE_HOME'] = str(directory)
     return directory
+
+
+@pytest.fixture
+def signals_arrive():
+    """Also where the tests were started with signals ignored, as by nohup."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(n, signal.SIG_DFL) for n in numbers]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in zip(numbers, before):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope='session')

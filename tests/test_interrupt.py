@@ -32,16 +32,7 @@ from conftest import PROJECT, YAML
 from test_loop import Session, run
 from test_loop import settings as train_settings
 
-
-@pytest.fixture(autouse=True)
-def signals_arrive():
-    """Also where the tests were started with signals ignored, as by nohup."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(n, signal.SIG_DFL) for n in numbers]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in zip(numbers, before):
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures('signals_arrive')
 
 
 def start(script, *arguments, cwd):

@@ -520,7 +520,7 @@ def test_failed_downloads_leave_nothing(home, content, settings, said,
     assert os.listdir(home) == [] and not os.path.exists('marker')
 
 
-def test_ctrl_c_in_a_download_leaves_nothing(home, content):
+def test_ctrl_c_in_a_download_leaves_nothing(home, content, signals_arrive):
 
     def interrupt():
         os.kill(os.getpid(), signal.SIGINT)

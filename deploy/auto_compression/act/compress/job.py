@@ -344,14 +344,8 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
         return data.prefetch(iter(data.chunks(records, 1)), source.feed)
 
     ptq.quantize(copied.directory,
-                 copied.model_filename,
-                 copied.params_filename,
-                 made,
-                 batches,
-                 len(records),
-                 settings.QuantAware,
-                 options,
-                 skip_tensors=settings.QuantAware.float_weights)
+                 copied.model_filename, copied.params_filename, made, batches,
+                 len(records), settings.QuantAware, options)
     if options.weight_rounding == 'gptq':
         refine.refine(copied,
                       ModelFiles.named(settings.Global, made),

@@ -14,7 +14,7 @@
 """Post-training quantization: ranges from a few images, no training."""
 
 import logging
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
@@ -63,16 +63,10 @@ def _with_fast_histogram(base: Any) -> Any:
     return FastPostTrainingQuantization
 
 
-def quantize(
-    model_dir: str,
-    model_filename: str,
-    params_filename: str,
-    save_dir: str,
-    batches: Callable[[], Iterator[Batch]],
-    batch_count: int,
-    quant: QuantAwareSection,
-    options: QuantizationSection,
-    skip_tensors: List[str] = ()) -> None:
+def quantize(model_dir: str, model_filename: str, params_filename: str,
+             save_dir: str, batches: Callable[[], Iterator[Batch]],
+             batch_count: int, quant: QuantAwareSection,
+             options: QuantizationSection) -> None:
     """Quantize an inference model and save it, Q/DQ operators included.
 
     This is what PaddleSlim's `quant_post_static` wraps; the wrapper runs
@@ -84,9 +78,8 @@ def quantize(
         batches: gives a fresh iterator over feeds (calibration passes over
             the images twice for hist and KL).
         batch_count: feeds that one iterator yields.
-        quant: operator types and quantizer types.
+        quant: operator types, quantizer types, and what stays in float.
         options: algorithm and its parameters.
-        skip_tensors: variables left in float.
     """
     paddle = runtime.import_paddle()
     from paddle.static.quantization import PostTrainingQuantization
@@ -123,7 +116,7 @@ def quantize(
             # 'range_abs_max' stores the calibrated ranges in the operators.
             activation_quantize_type='range_abs_max',
             weight_quantize_type=quant.weight_quantize_type,
-            skip_tensor_list=list(skip_tensors) or None,
+            skip_tensor_list=quant.float_weights or None,
             onnx_format=True)
         ptq.quantize()
         ptq.save_quantized_model(save_dir,
