@@ -59,8 +59,8 @@ test: setup
 
 lint: setup
 	$(PY) -m ruff check .
-	$(PY) -m yapf --diff --recursive deploy tests benchmarks > /dev/null || \
-	    { $(PY) -m yapf --diff --recursive deploy tests benchmarks; exit 1; }
+	$(PY) -m yapf --diff --recursive deploy tests benchmarks patches > /dev/null || \
+	    { $(PY) -m yapf --diff --recursive deploy tests benchmarks patches; exit 1; }
 	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc
 
 DEMO_YAML := configs/picodet_s_320_lcnet_qat.yml

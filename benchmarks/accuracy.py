@@ -24,14 +24,13 @@ import os
 import statistics
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
 sys.path.insert(0, PROJECT)
 
 from act import cli  # noqa: E402
-from act.program.model import Model, ModelFiles  # noqa: E402
 
 PLAIN = {'weight_rounding': 'nearest'}
 
@@ -67,14 +66,14 @@ def _qat(values: Sequence[float] = (0.001, 0.0002),
     }
 
 
-def _first_in_float(model: Model, count: int) -> Dict[str, Any]:
+def _first_in_float(model: Any, count: int) -> Dict[str, Any]:
     """The first convolutions in float."""
     weights = dict.fromkeys(
         op.input('Filter')[0] for op in model.ops if op.type == 'conv2d')
     return {'QuantAware': {'float_weights': list(weights)[:count]}}
 
 
-def _features(model: Model) -> List[str]:
+def _features(model: Any) -> List[str]:
     """What the last operators with weights get: distillation nodes one layer
     before the default ones."""
     from act.compress import qat
@@ -88,9 +87,9 @@ def _features(model: Model) -> List[str]:
     return list(dict.fromkeys(found))
 
 
-# Laid over the configuration; those that name layers are made from the float
-# model. 'default' is the configuration as it stands.
-RECIPES: Dict[str, Union[Dict[str, Any], Callable[[Model], Dict[str, Any]]]] = {
+# Laid over the configuration; those that name layers are functions of the
+# float `Model`. 'default' is the configuration as it stands.
+RECIPES: Dict[str, Any] = {
     'default': {},
     'abs_max': _ptq(algo='abs_max', **PLAIN),
     'avg': _ptq(algo='avg', **PLAIN),
@@ -139,6 +138,7 @@ def main() -> None:
     from act import accuracy, config, data, inference, predictor, runtime
     from act.compress import job
     from act.files import write_whole
+    from act.program.model import Model, ModelFiles
 
     runtime.import_ppdet()
     name = config.load(args.config_path).name

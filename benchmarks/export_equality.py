@@ -47,7 +47,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np  # noqa: E402
 from act import cli, runtime  # noqa: E402
 from act.config import CpuSection  # noqa: E402
-from act.errors import CheckFailed  # noqa: E402
+from act.errors import CheckFailed, UserError  # noqa: E402
+from act.files import write_whole  # noqa: E402
 from act.postprocess import split_outputs  # noqa: E402
 from act.predictor import Predictor, plan  # noqa: E402
 from act.program.model import Model, ModelFiles, static_mode  # noqa: E402
@@ -244,9 +245,7 @@ def main():
     path = args.output_json or os.path.join(
         HERE, 'results', 'export_equality_%s%s.json' %
         (name, '_static' * args.static))
-    with open(path, 'w') as f:
-        json.dump(record, f, indent=2)
-        f.write('\n')
+    write_whole(path, (json.dumps(record, indent=2) + '\n').encode())
     print('written: %s' % path)
     bad = [
         '%dx%d' % tuple(r['size']) for r in rows
@@ -334,13 +333,17 @@ def export(args, file, directory, fixed):
         command += ['--input_size', *map(str, fixed)]
     # The last -o of a command line counts.
     command += ['-o', *args.opt, 'weights=' + file]
-    said = subprocess.run(command,
-                          check=True,
+    done = subprocess.run(command,
                           stdout=subprocess.PIPE,
-                          universal_newlines=True).stdout
-    return next((line[len('folded: '):]
-                 for line in said.splitlines() if line.startswith('folded: ')),
-                None)
+                          stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ['no message'])[-1]
+        raise UserError(said.replace('error: ', '', 1))
+    return next(
+        (line[len('folded: '):]
+         for line in done.stdout.splitlines() if line.startswith('folded: ')),
+        None)
 
 
 if __name__ == '__main__':
