@@ -16,6 +16,8 @@
 Exports the model from the weights given, compresses it, and evaluates float,
 simulated int8 and deployed int8 on the data set's validation images. Recipes
 are ranked by agreement AP with the float model: on few images mAP cannot.
+CPUs with and without VNNI compute int8 in different ways, so their runs stand
+side by side in the results.
 """
 
 import argparse
@@ -24,7 +26,7 @@ import os
 import statistics
 import sys
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
@@ -138,6 +140,7 @@ def main() -> None:
     from act import accuracy, config, data, inference, predictor, runtime
     from act.compress import job
     from act.files import write_whole
+    from act.program import halving
     from act.program.model import Model, ModelFiles
 
     runtime.import_ppdet()
@@ -196,6 +199,8 @@ def main() -> None:
             100 * paired.high,
         }
 
+    cpu = runtime.cpu_name()
+    vnni = not halving.halves()
     rows = []
     for recipe in args.recipes:
         changes = RECIPES[recipe]
@@ -221,6 +226,8 @@ def main() -> None:
             row = {
                 'recipe': recipe,
                 'seed': seed,
+                'cpu': cpu,
+                'vnni': vnni,
                 'minutes': (time.perf_counter() - start) / 60,
                 'deployed': compare(detect(directory, 'int8')),
             }
@@ -252,29 +259,37 @@ def _merge_runs(path: str, result: Dict[str, Any]) -> None:
         return
     with open(path, encoding='utf-8') as f:
         old = json.load(f)
-    fresh = {(r['recipe'], r['seed']) for r in result['runs']}
-    result['runs'] = [
-        r for r in old['runs'] if (r['recipe'], r['seed']) not in fresh
-    ] + result['runs']
+    fresh = {_key(r) for r in result['runs']}
+    result['runs'] = [r for r in old['runs'] if _key(r) not in fresh
+                      ] + result['runs']
+
+
+def _key(run: Dict[str, Any]) -> Tuple[str, int, bool]:
+    return run['recipe'], run['seed'], run['vnni']
 
 
 def table(runs: List[Dict[str, Any]]) -> str:
     """Medians over seeds, best agreement first, as a Markdown table."""
     lines = []
-    for recipe in dict.fromkeys(r['recipe'] for r in runs):
+    for recipe, vnni in dict.fromkeys((r['recipe'], r['vnni']) for r in runs):
         for kind in ('deployed', 'simulated'):
-            found = [r for r in runs if r['recipe'] == recipe and kind in r]
+            found = [
+                r for r in runs
+                if (r['recipe'], r['vnni']) == (recipe, vnni) and kind in r
+            ]
             if not found:
                 continue
+            where = 'VNNI' if vnni else 'no VNNI'
             agreement = [r[kind]['agreement_ap'] for r in found]
             loss = [r[kind]['map_difference'] for r in found]
             lines.append(
                 (-statistics.median(agreement),
-                 '| %s, %s | %.1f (%.1f to %.1f) | %+.2f (%+.2f to %+.2f) '
+                 '| %s, %s, %s | %.1f (%.1f to %.1f) | %+.2f (%+.2f to %+.2f) '
                  '| %d | %.1f |' %
-                 (recipe, kind, statistics.median(agreement), min(agreement),
-                  max(agreement), statistics.median(loss), min(loss), max(loss),
-                  len(found), statistics.median(r['minutes'] for r in found))))
+                 (recipe, kind, where, statistics.median(agreement),
+                  min(agreement), max(agreement), statistics.median(loss),
+                  min(loss), max(loss), len(found),
+                  statistics.median(r['minutes'] for r in found))))
     head = [
         '| recipe | agreement AP | mAP against float | seeds | minutes |',
         '|-|-|-|-|-|'

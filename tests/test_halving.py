@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Weights that oneDNN would halve, on a made network with each kind of place.
+"""Unsigned sources, and weights that oneDNN would halve, on a made network with
+each kind of place.
 
-On a CPU with VNNI nothing is halved and the deployed outputs agree with or
-without the rewrites, so what only such a CPU cannot show is tested on numbers.
+What only a CPU without VNNI shows, or only one with it, is tested on numbers.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from act import predictor, runtime
 from act.config import CpuSection
-from act.program import halving, inspect
+from act.program import halving, inspect, unsigned
 from act.program.model import Model, ModelFiles
 
 CHANNELS = 16
@@ -266,12 +266,13 @@ def test_which_cpus():
     assert halving.halves() == halving.halves(runtime.cpu_extensions())
 
 
-def test_shifted_convolutions_compute_what_the_simulation_does(
-        network, feed, tmp_path):
-    original = ModelFiles(str(tmp_path / 'original'))
-    expected = run(network, original.directory, feed)
-    plain = error(run(network, tmp_path / 'plain', feed, original), expected)
-    assert halving.shift_to_unsigned(network) == 5
+@pytest.fixture(params=[True, False], ids=['saturating', 'vnni'])
+def saturates(request):
+    return request.param
+
+
+def test_which_convolutions_get_unsigned_sources(network, saturates):
+    assert unsigned.shift_to_unsigned(network, saturates) == 5
     shifted = [op for op in network.ops if op.type == 'fused_conv2d']
     assert [op.input('Input')[0] for op in shifted] == [
         name + '.unsigned'
@@ -280,44 +281,91 @@ def test_shifted_convolutions_compute_what_the_simulation_does(
     # The signed and the padded one are left.
     assert inspect.count_types(inspect.quantized_ops(network)) == {'conv2d': 2}
     assert set(weights(network)) == {'signed', 'padded'}
-    assert halving.shift_to_unsigned(network) == 0
+    assert unsigned.shift_to_unsigned(network, saturates) == 0
 
-    deployed = error(run(network, tmp_path / 'shifted', feed, original),
-                     expected)
-    assert deployed < 0.01
-    if halving.halves():
-        assert deployed < plain / 2
+
+def floating(model):
+    """Take Q/DQ of activations away, in place."""
+    source = {}
+    for op in model.ops:
+        for name in op.input_arg_names:
+            if name in source:
+                op._rename_input(name, source[name])
+        if op.type == 'quantize_linear' or (op.type == 'dequantize_linear'
+                                            and op.attr('quant_axis') != 0):
+            source[op.output('Y')[0]] = op.input('X')[0]
+    block = model.program.global_block()
+    for index in reversed(range(len(block.ops))):
+        if block.ops[index].output_arg_names[0] in source:
+            block._remove_op(index, sync=False)
+    block._sync_with_cpp()
+    return model
+
+
+def test_unsigned_sources_compute_what_the_simulation_does(
+        network, feed, tmp_path):
+    """What this CPU gets: near the simulation, and where nothing saturates,
+    nearer to float than that is."""
+    original = ModelFiles(str(tmp_path / 'original'))
+    simulated = run(network, original.directory, feed)
+    float_files = ModelFiles(str(tmp_path / 'float'))
+    floating(Model.load(original)).save(float_files)
+    expected = predictor.Predictor(
+        predictor.plan(float_files, CpuSection(), threads=1)).run(feed)
+    plain = run(network, tmp_path / 'plain', feed, original)
+
+    halves = halving.halves()
+    unsigned.shift_to_unsigned(network, saturates=halves)
+    deployed = run(network, tmp_path / 'shifted', feed, original)
+    if halves:
+        assert error(deployed, simulated) < 0.01
+        assert error(deployed, simulated) < error(plain, simulated) / 2
+    else:
+        assert error(deployed, expected) < 0.8 * error(simulated, expected)
+        assert error(deployed, expected) < 0.8 * error(plain, expected)
 
 
 def test_no_pair_of_products_saturates():
     random = np.random.RandomState(3)
     for channels in (1, 7, 16):
         weight = random.randint(-127, 128, (5, channels, 3, 3)).astype(float)
-        largest = halving._largest(weight)
         # By hand: neighbours along the channels, those of one sign.
-        by_hand = 0
+        largest = 0
         for row in np.moveaxis(weight, 1, 3).reshape(-1, channels):
             for i in range(0, channels, 2):
                 pair = row[i:i + 2]
-                by_hand = max(by_hand, pair[pair > 0].sum(),
+                largest = max(largest, pair[pair > 0].sum(),
                               -pair[pair < 0].sum())
-        assert largest == by_hand
-        for highest, least in ((4.0, -0.375), (0.5, -0.375), (3.0, 0.0)):
-            scale, shift = halving._source_scale(highest, least, largest)
-            values = np.rint(np.array([least, 0, highest]) * scale) + shift
-            assert values[0] >= 0 and values[1] == shift
-            assert values[2] <= 255 and values[2] * largest <= 32767
-            assert scale <= 127 / highest
-    # Steps are the simulation's where they fit.
-    scale, shift = halving._source_scale(4.0, -0.375, 200)
-    assert scale == 127 / 4.0 and shift == 12
+        room = unsigned._room(weight)
+        assert room * largest <= 32767
+        assert room == 255 or (room + 1) * largest > 32767
+    assert unsigned._room(np.zeros((2, 3, 1, 1))) == 255
 
 
-def test_a_source_with_too_many_values_is_left(network):
+@pytest.mark.parametrize('room', [129, 160, 220, 255])
+@pytest.mark.parametrize('highest, least', [(4.0, -0.375), (0.5, -0.375),
+                                            (3.0, 0.0)])
+def test_steps(room, highest, least):
+    scale, shift = unsigned._source_scale(highest, least, room)
+    low, zero, high = np.rint(np.array([least, 0, highest]) * scale) + shift
+    assert low >= 0 and zero == shift and high <= room
+    # Finer than the simulation only where there is room above the range too.
+    if scale > 127 / highest:
+        top = np.rint(unsigned.HEADROOM * highest * scale) + shift
+        assert room - 1 <= top <= room
+
+
+def test_steps_are_the_simulations_where_they_fit_and_no_finer_ones_do():
+    assert unsigned._source_scale(4.0, -0.375, 140) == (127 / 4.0, 12)
+    scale, _ = unsigned._source_scale(4.0, -0.375, 255)
+    assert scale > 1.5 * 127 / 4.0
+
+
+def test_a_source_with_too_many_values_is_left(network, saturates):
     # 0.1 up and 0.375 down.
     network.set_parameter('plain.bn.hard_swish@scale',
                           np.array([0.1], np.float32))
-    assert halving.shift_to_unsigned(network) == 4
+    assert unsigned.shift_to_unsigned(network, saturates) == 4
     assert set(weights(network)) == {'signed', 'padded', 'narrow'}
 
 

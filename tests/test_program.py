@@ -178,10 +178,19 @@ def test_zero_weights_are_mended(float_model):
     assert 0 < np.abs(value).max() < 1e-29
 
 
-def test_preparation_keeps_what_is_computed(int8_model, feed, tmp_path):
+@pytest.mark.parametrize('halves', [True, False])
+def test_preparation(int8_model, halves):
+    model = Model.load(ModelFiles(int8_model))
+    done = cpu.prepare(model, halves)
+    assert list(done)[3:] == ['shift_to_unsigned'] + ['round_to_even'] * halves
+    # All but the stem, which reads the image.
+    assert done['shift_to_unsigned'] > 40
+
+
+def test_cleaning_keeps_what_is_computed(int8_model, feed, tmp_path):
     files = ModelFiles(int8_model)
     model = Model.load(files)
-    done = cpu.prepare(model, halves=False)
+    done = cpu.clean(model)
     assert list(done) == [
         'strip_observers', 'mark_float_ops', 'mend_integer_weights'
     ]

@@ -16,8 +16,8 @@
 The saved model serves TensorRT as well, so none of this is done to it: each
 rewrite works on a copy, when a CPU predictor is built. Each returns how many
 places it changed. Those of this module leave what the program computes as it
-is (the tests compare outputs); those of `halving` keep oneDNN near it on a CPU
-without VNNI.
+is (the tests compare outputs); `unsigned` and `halving` bring what oneDNN
+computes nearer to the float model.
 """
 
 import os
@@ -28,12 +28,12 @@ import numpy as np
 
 from .. import runtime
 from ..errors import UserError
-from . import halving
+from . import halving, unsigned
 from .inspect import WEIGHT_INPUT, is_observer, quantized_ops
 from .model import Model, ModelFiles
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 2
+VERSION = 3
 
 
 def strip_observers(model: Model) -> int:
@@ -122,13 +122,20 @@ def mend_integer_weights(model: Model) -> List[str]:
     return mended
 
 
-REWRITES = (strip_observers, mark_float_ops, mend_integer_weights)
-# For a CPU on which oneDNN halves the weights of signed sources.
-HALVING_REWRITES = (halving.shift_to_unsigned, halving.round_to_even)
+def clean(model: Model) -> Dict[str, Any]:
+    """Apply the rewrites of this module, in order.
+
+    Returns:
+        {rewrite's name: its result}.
+    """
+    return {
+        rewrite.__name__: rewrite(model)
+        for rewrite in (strip_observers, mark_float_ops, mend_integer_weights)
+    }
 
 
 def prepare(model: Model, halves: bool) -> Dict[str, Any]:
-    """Apply the rewrites, in order.
+    """Make a quantized program ready for oneDNN.
 
     Args:
         model: changed in place.
@@ -137,8 +144,12 @@ def prepare(model: Model, halves: bool) -> Dict[str, Any]:
     Returns:
         {rewrite's name: its result}.
     """
-    rewrites = REWRITES + (HALVING_REWRITES if halves else ())
-    return {rewrite.__name__: rewrite(model) for rewrite in rewrites}
+    done = clean(model)
+    done['shift_to_unsigned'] = unsigned.shift_to_unsigned(model,
+                                                           saturates=halves)
+    if halves:
+        done['round_to_even'] = halving.round_to_even(model)
+    return done
 
 
 def cache_dir() -> str:
