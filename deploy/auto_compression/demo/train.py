@@ -71,7 +71,12 @@ def train_phase(path: str, seed: int) -> None:
         print('going on after epoch %d' % epoch)
         trainer.resume_weights(os.path.join(directory, str(epoch)))
     elif cfg.get('pretrain_weights'):
-        weights.load(trainer.model, weights.locate(cfg.pretrain_weights))
+        parts = cfg.get('pretrain_part') or []
+        parts = [parts] if isinstance(parts, str) else parts
+        print(
+            '%d of %d parameters and statistics taken from %s' % (weights.load(
+                trainer.model, weights.locate(cfg.pretrain_weights),
+                parts), len(trainer.model.state_dict()), cfg.pretrain_weights))
     trainer.train(False)
 
 
