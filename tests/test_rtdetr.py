@@ -268,7 +268,7 @@ def test_deformable_sample():
                     near = (1 - abs(y - row)) * (1 - abs(x - column))
                     wanted[n, q, h] += weights[n, q, h, level, p] * near * \
                         plane[row, column]
-    made = transformer.deformable_sample(paddle.to_tensor(value), shapes,
+    made = transformer.deformable_sample(paddle.to_tensor(value), shapes, None,
                                          paddle.to_tensor(locations),
                                          paddle.to_tensor(weights))
     np.testing.assert_allclose(made.numpy(),

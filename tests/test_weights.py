@@ -622,6 +622,22 @@ def test_load_takes_all_or_nothing(home, tmp_path):
         np.testing.assert_array_equal(np.asarray(value), before[name])
 
 
+def test_parts_are_loaded_and_the_rest_left(home, tmp_path):
+    path = str(tmp_path / NAME)
+    net = network()
+    before = {k: np.array(v) for k, v in net.state_dict().items()}
+    state = {k: v + 1 for k, v in before.items() if not k.startswith('0.')}
+    paddle.save(state, path)
+    assert weights.load(net, path, ['1']) == len(state)
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(np.asarray(value),
+                                      state.get(name, before[name]))
+    with pytest.raises(UserError, match="'0.weight' is not there"):
+        weights.load(net, path, ['0', '1'])
+    with pytest.raises(UserError, match="no part 'neck'; its parts: 0, 1"):
+        weights.load(net, path, ['neck'])
+
+
 def test_a_damaged_file_of_the_cache_says_delete_it(home):
     os.makedirs(home)
     path = os.path.join(home, NAME)

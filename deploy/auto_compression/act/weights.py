@@ -24,7 +24,7 @@ import binascii
 import hashlib
 import os
 import re
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -194,7 +194,7 @@ def _reason(error: Exception) -> str:
     return 'not a working URL (%s)' % type(error).__name__
 
 
-def load(model: Any, path: str) -> None:
+def load(model: Any, path: str, parts: Sequence[str] = ()) -> int:
     """Load weights into a network, all of them or none.
 
     ppdet's own loader drops what does not fit with a log line, and exports a
@@ -203,15 +203,32 @@ def load(model: Any, path: str) -> None:
     Args:
         model: a paddle.nn.Layer; values become of its parameters' types.
         path: from `locate`.
+        parts: names of sublayers; only theirs are loaded, the others are left
+            as they are. Empty: the whole network.
+
+    Returns:
+        how many parameters and statistics were loaded.
 
     Raises:
-        UserError: not weights, or not this model's.
+        UserError: not weights, or not this model's, or it has no such part.
     """
     import paddle
     in_home = os.path.dirname(os.path.abspath(path)) == home()
     state = pdparams.read(
         path, mend='delete it and run again' if in_home else 'fetch it again')
     wanted = model.state_dict()
+    for part in parts:
+        if not any(name.startswith(part + '.') for name in wanted):
+            raise UserError(
+                "the model has no part '%s'; its parts: %s" %
+                (part, ', '.join(sorted({n.split('.')[0]
+                                         for n in wanted}))))
+    if parts:
+        prefixes = tuple(part + '.' for part in parts)
+        wanted = {
+            name: value
+            for name, value in wanted.items() if name.startswith(prefixes)
+        }
     missing = [name for name in wanted if name not in state]
     wrong = [
         name for name, value in wanted.items()
@@ -226,9 +243,8 @@ def load(model: Any, path: str) -> None:
             "weights '%s' are of another model: %d of %d parameters do not "
             'fit, %s; check the configuration and -o num_classes=...' %
             (path, len(missing) + len(wrong), len(wanted), what))
-    # Paddle takes u2 for bfloat16.
-    model.set_state_dict({
-        name:
-        paddle.to_tensor(np.array(state[name])).astype(value.dtype)
-        for name, value in wanted.items()
-    })
+    for name, value in wanted.items():
+        # Paddle takes u2 for bfloat16.
+        value.set_value(
+            paddle.to_tensor(np.array(state[name])).astype(value.dtype))
+    return len(wanted)

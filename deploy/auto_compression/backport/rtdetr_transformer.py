@@ -57,7 +57,7 @@ def inverse_sigmoid(x: paddle.Tensor, eps: float = 1e-5) -> paddle.Tensor:
     return paddle.log(x.clip(min=eps) / (1 - x).clip(min=eps))
 
 
-def deformable_sample(value: paddle.Tensor, shapes: Shapes,
+def deformable_sample(value: paddle.Tensor, shapes: Shapes, starts: Any,
                       locations: paddle.Tensor,
                       weights: paddle.Tensor) -> paddle.Tensor:
     """Weighted sums of values at places between the grid's.
@@ -65,6 +65,7 @@ def deformable_sample(value: paddle.Tensor, shapes: Shapes,
     Args:
         value: (N, L, heads, C / heads).
         shapes: of the maps that the L places are.
+        starts: not used; ppdet's has it.
         locations: (N, Q, heads, maps, points, 2), x and y from 0 to 1.
         weights: (N, Q, heads, maps, points).
 
@@ -94,6 +95,10 @@ class DeformableAttention(deformable_transformer.MSDeformableAttention):
     Exported, they are constants; as the tensors that ppdet 2.6.0 expects, they
     cannot be exported with Paddle 2.6.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ms_deformable_attn_core = deformable_sample
 
     def forward(self,
                 query: paddle.Tensor,
@@ -128,7 +133,8 @@ class DeformableAttention(deformable_transformer.MSDeformableAttention):
             reference_points[:, :, None, :, None, :2] +
             offsets / points * reference_points[:, :, None, :, None, 2:] * 0.5)
         return self.output_proj(
-            deformable_sample(value, value_spatial_shapes, locations, weights))
+            self.ms_deformable_attn_core(value, value_spatial_shapes, None,
+                                         locations, weights))
 
 
 class DecoderLayer(dino_transformer.DINOTransformerDecoderLayer):
