@@ -22,7 +22,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from act import config, data, runtime
+from act import config, data, runtime, weights
 from conftest import PROJECT, ROOT, run_script
 
 sys.path.insert(0, os.path.join(ROOT, 'benchmarks'))
@@ -353,8 +353,10 @@ def test_export(small, tmp_path):
             assert error['pixel'] <= reference.PIXEL
 
 
-def test_compression_configuration(shapes):
-    settings = config.load(os.path.join(PROJECT, 'configs', 'rtdetr_l_qat.yml'),
+@pytest.mark.parametrize(
+    'path', ['configs/rtdetr_l_qat.yml', 'demo/rtdetr_tiny_qat.yml'])
+def test_compression_configuration(shapes, path):
+    settings = config.load(os.path.join(PROJECT, path),
                            {'Reader': {
                                'dataset_dir': shapes
                            }})
@@ -363,3 +365,27 @@ def test_compression_configuration(shapes):
     batch = reader.pipeline(reader.val().records[:1])
     assert batch['image'].shape[2:] == settings.Deploy.input_shape
     assert 0 <= batch['image'].min() < 0.5 < batch['image'].max() <= 1
+
+
+def kinds(model):
+    """What a network is made of: kinds of layer, and of convolution."""
+    found = set()
+    for layer in model.sublayers():
+        found.add(type(layer).__name__)
+        if isinstance(layer, paddle.nn.Conv2D):
+            found.add(('grouped' if layer._groups > 1 else 'whole',
+                       tuple(layer._kernel_size), tuple(layer._stride),
+                       layer._padding_algorithm))
+    return found
+
+
+def test_demos_model(fresh_workspace):
+    """It stands for RT-DETR-L, so it must have all that this is made of; and
+    its weights are its own."""
+    path = os.path.join(PROJECT, 'demo', 'weights', 'rtdetr_tiny.pdparams')
+    assert os.path.getsize(path) < 4e6
+    large = kinds(reference.build())
+    model = reference.build(
+        config=os.path.join(PROJECT, 'demo', 'rtdetr_tiny.yml'))
+    assert kinds(model) == large
+    assert weights.load(model, path) == len(model.state_dict())

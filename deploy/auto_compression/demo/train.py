@@ -63,7 +63,7 @@ def train_phase(path: str, seed: int) -> None:
     cfg = load_config(path)
     trainer = Trainer(cfg, 'train')
     # Paddle trains these on a CPU with plain loops: two thirds of an iteration
-    # of PicoDet, half of one of RT-DETR.
+    # of PicoDet, a third of one of a small RT-DETR.
     print('%d depthwise convolutions and %d deformable attentions accelerated' %
           (depthwise.accelerate(
               trainer.model), deformable.accelerate(trainer.model)))
