@@ -24,6 +24,8 @@ there: the decoder layer and heads of DINO, the matcher, the denoising queries.
       rtdetr_transformer  queries chosen from the features, then decoder layers
       ppdet's DINOHead    in training: losses; else the last layer's outputs
       detr                the whole; boxes (N * queries, 6)
+
+And `narrow_resnet`, which no ppdet has: DINO's backbone, small enough for tests.
 """
 
 import importlib
@@ -39,6 +41,7 @@ PARTS = (
     ('detr', 'DETR', 'neck'),
     ('detr', 'DETRPostProcess', ''),
     ('losses', 'DINOLoss', 'use_vfl'),
+    ('narrow_resnet', 'NarrowResNet', ''),
 )
 
 
