@@ -35,10 +35,15 @@ sys.path.insert(0, PROJECT)
 from act import cli  # noqa: E402
 
 PLAIN = {'weight_rounding': 'nearest'}
+# All in int8, whatever the configuration leaves in float.
+ALL = {'float_weights': []}
 
 
 def _ptq(**options: Any) -> Dict[str, Any]:
-    return {'Quantization': dict(strategy='ptq', **options)}
+    return {
+        'Quantization': dict(strategy='ptq', **options),
+        'QuantAware': dict(ALL)
+    }
 
 
 def _qat(values: Sequence[float] = (0.001, 0.0002),
@@ -50,9 +55,7 @@ def _qat(values: Sequence[float] = (0.001, 0.0002),
     """40 iterations of 4 images: minutes on a CPU."""
     return {
         'Quantization': dict(strategy='qat', **options),
-        'QuantAware': {
-            'use_pact': use_pact
-        },
+        'QuantAware': dict(ALL, use_pact=use_pact),
         'Distillation': distillation or {},
         'TrainConfig': {
             'train_iter': 40,
@@ -99,6 +102,7 @@ RECIPES: Dict[str, Any] = {
     'KL': _ptq(algo='KL', **PLAIN),
     'hist': _ptq(algo='hist', **PLAIN),
     'hist_bias_correction': _ptq(algo='hist', bias_correction=True, **PLAIN),
+    'gptq': _ptq(),
     'mse_gptq': _ptq(algo='mse'),
     'avg_gptq': _ptq(algo='avg'),
     'stem_in_float': lambda model: _first_in_float(model, 1),

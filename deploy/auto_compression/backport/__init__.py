@@ -25,7 +25,7 @@ there: the decoder layer and heads of DINO, the matcher, the denoising queries.
       ppdet's DINOHead    in training: losses; else the last layer's outputs
       detr                the whole; boxes (N * queries, 6)
 
-And `narrow_resnet`, which no ppdet has: DINO's backbone, small enough for tests.
+And `narrow_resnet`, which no ppdet has: a small DINO's backbone.
 """
 
 import importlib

@@ -45,11 +45,12 @@ class NarrowResNet(ResNet):
     """
     __shared__ = ['norm_type']
 
-    def __init__(self,
-                 width: int = 64,
-                 blocks: Sequence[int] = (3, 4, 6, 3),
-                 norm_type: str = 'bn',
-                 return_idx: Sequence[int] = (0, 1, 2, 3)) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: Sequence[int] = (3, 4, 6, 3),
+        norm_type: str = 'bn',
+        return_idx: Sequence[int] = (0, 1, 2, 3)) -> None:
         # ResNet's own would build its 25 million parameters.
         nn.Layer.__init__(self)
         self.variant = 'b'  # a stage's stride is in its first 3 x 3 convolution
