@@ -22,10 +22,11 @@ import numpy as np
 import ppyoloe_small as small
 import pytest
 import yaml
-from act import config, data, evaluate, inference, predictor
+from act import config, data, evaluate, inference, int8_check, predictor
 from act.compress import job
 from act.errors import UserError
-from act.program.model import ModelFiles
+from act.program.inspect import dequantized
+from act.program.model import Model, ModelFiles
 from conftest import PROJECT
 
 YAML = os.path.join(PROJECT, 'configs', 'ppyoloe_plus_crn_l_80e_qat.yml')
@@ -208,6 +209,18 @@ def test_compression_without_nms(models, reader, shapes, tmp_path, capsys):
     record = job.compress(settings, result, ['test'])
     assert record['quantized_ops'] > 20
     assert record['num_images'] == 4 and record['map'] >= 0
+    # Training runs nothing behind the branches' last layers, where the
+    # projection of the box distribution lies: its range is set all the same.
+    made = Model.load(ModelFiles(result))
+    projections = [
+        made.parameter(weight.input('X')[0]).reshape(-1) *
+        made.parameter(weight.input('Scale')[0]) / 127
+        for _, weight, _ in dequantized(made)
+        if made.parameter(weight.input('X')[0]).shape == (1, 17, 1, 1)
+    ]
+    assert len(projections) == 3
+    for projection in projections:
+        np.testing.assert_allclose(projection, np.arange(17), 0, 16 / 127)
     beside = config.load(os.path.join(result, job.CONFIG))
     assert beside.own_nms == NMS
     made = predictor.plan(ModelFiles(result),
@@ -215,6 +228,8 @@ def test_compression_without_nms(models, reader, shapes, tmp_path, capsys):
                           nms=beside.own_nms,
                           threads=1)
     assert made.precision == 'int8' and made.postprocess.rescale
+    count = int8_check.run(made, small.batch())
+    assert count.int8 > 20 and int8_check.failures(made, count) == []
     rows, counts = made.postprocess(
         predictor.Predictor(made).run(small.batch()), small.batch())
     assert len(counts) == 2 and counts.min() > 20 and len(rows) == counts.sum()

@@ -31,6 +31,7 @@ import numpy as np
 from . import onednn
 from .data import Batch
 from .errors import UserError
+from .postprocess import PostProcess
 from .predictor import DEPLOYED_AS, Plan, Predictor
 from .program.model import ModelFiles
 
@@ -59,8 +60,14 @@ def primitives(plan: Plan, feed: Batch) -> List[onednn.Primitive]:
         inputs = os.path.join(work, 'feed.npz')
         np.savez(inputs, **feed)
         command = [
-            sys.executable, '-m', 'act.int8_check',
-            json.dumps(dataclasses.asdict(plan)), inputs
+            sys.executable,
+            '-m',
+            'act.int8_check',
+            json.dumps(
+                dataclasses.asdict(
+                    # Not of the run, and its NMS section is no JSON.
+                    dataclasses.replace(plan, postprocess=PostProcess()))),
+            inputs
         ]
         return onednn.record(command, env=env)
 

@@ -129,6 +129,28 @@ class QatSession:
             os.replace(prefix + made, os.path.join(files.directory, name))
         self.restore(state)
 
+    def measure_weights(self) -> None:
+        """Set the range of each weight to its largest values.
+
+        Training does so too, for operators that it runs: those behind what
+        distillation compares it does not. There ranges stayed at the 0.001 they
+        are made with, and PP-YOLOE's projection made every box a point.
+        """
+        program = getattr(self.test_program, '_program', self.test_program)
+        weights = set(self._weights().values())
+        for op in program.global_block().ops:
+            if op.type != 'quantize_linear' or op.input('X')[0] not in weights:
+                continue
+            weight, scale = (np.array(
+                self.scope.find_var(op.input(key)[0]).get_tensor())
+                             for key in ('X', 'Scale'))
+            axis = op.attr('quant_axis') if scale.size > 1 else None
+            others = tuple(i for i in range(weight.ndim) if i != axis)
+            self._set(
+                op.input('Scale')[0],
+                np.abs(weight).max(axis=others).reshape(scale.shape).astype(
+                    scale.dtype))
+
     def start_from(self, files: ModelFiles) -> int:
         """Begin at a quantized model's weights and ranges, and keep the ranges.
 
@@ -144,7 +166,7 @@ class QatSession:
         """
         model = Model.load(files)
         strip_observers(model)
-        ranges, weights = {}, {}
+        ranges, weights, steps = {}, {}, {}
         for op, weight, quantize in dequantized(model):
             ranges[quantize.input('X')[0]] = model.parameter(
                 quantize.input('Scale')[0])
@@ -153,15 +175,25 @@ class QatSession:
             shape = [1] * integers.ndim
             shape[weight.attr('quant_axis') if step.size > 1 else 0] = step.size
             weights[op.output_arg_names[0]] = integers * step.reshape(shape)
+            steps[op.output_arg_names[0]] = model.parameter(
+                weight.input('Scale')[0])
+        names = self._weights()
+        of_weight = {names[output]: step for output, step in steps.items()}
         for program in (self.train_program, self.test_program):
             program = getattr(program, '_program', program)
             for op in program.global_block().ops:
-                if op.type == 'quantize_linear' and op.input('X')[0] in ranges:
+                if op.type != 'quantize_linear':
+                    continue
+                name = op.input('X')[0]
+                if name in ranges:
                     op._set_attr('is_test', True)
                     self._set(
                         op.input('Scale')[0],
-                        ranges[op.input('X')[0]].reshape(-1).astype(np.float32))
-        names = self._weights()
+                        ranges[name].reshape(-1).astype(np.float32))
+                elif name in of_weight:
+                    self._set(
+                        op.input('Scale')[0],
+                        of_weight[name].reshape(-1).astype(np.float32))
         for output, value in weights.items():
             self._set(names[output], value.astype(np.float32))
         return len(weights)
@@ -423,18 +455,20 @@ def build(files: ModelFiles,
     terms = {'loss': train_info.fetch_targets[0]}
     if len(train_info.loss_dict) > 1:
         terms.update(train_info.loss_dict)
-    return QatSession(paddle=paddle,
-                      scope=scope,
-                      exe=exe,
-                      train_program=train_info.program,
-                      test_program=test_info.program,
-                      feed_names=list(names),
-                      fetch_vars=list(test_info.fetch_targets),
-                      loss_vars=terms,
-                      scheduler=scheduler,
-                      optimizer=train_info.optimizer,
-                      quant_config=used,
-                      frozen=frozen)
+    session = QatSession(paddle=paddle,
+                         scope=scope,
+                         exe=exe,
+                         train_program=train_info.program,
+                         test_program=test_info.program,
+                         feed_names=list(names),
+                         fetch_vars=list(test_info.fetch_targets),
+                         loss_vars=terms,
+                         scheduler=scheduler,
+                         optimizer=train_info.optimizer,
+                         quant_config=used,
+                         frozen=frozen)
+    session.measure_weights()
+    return session
 
 
 def _freeze(program: Any, trainable: 'set[str]',

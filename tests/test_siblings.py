@@ -1,0 +1,104 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The small trained models beside the demo's detector, each of the operators of
+a model that is too large to train here."""
+
+import os
+
+import numpy as np
+import pytest
+from act import config, evaluate, pdparams
+from act.compress.qat import trainable_parameters
+from act.program.model import Model, ModelFiles
+from conftest import PROJECT, run_script
+
+# Name, and the mAP in percent on 20 images that it must reach. A network of
+# random weights is below 1.
+SIBLINGS = {
+    'ppyoloe_plus_tiny': 35,
+}
+LARGEST = 4e6  # bytes
+
+
+@pytest.fixture(scope='module', params=SIBLINGS)
+def name(request):
+    """Of a sibling; its files in demo/ begin with it."""
+    return request.param
+
+
+def path_of(*parts):
+    return os.path.join(PROJECT, 'demo', *parts)
+
+
+@pytest.fixture(scope='module')
+def exported(name, tmp_path_factory):
+    """Directory of the model, exported as its compression YAML says."""
+    directory = str(tmp_path_factory.mktemp(name))
+    done = run_script('export.py', '--config_path', path_of(name + '_qat.yml'),
+                      '--save_dir', directory)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+def map_of(name, directory, shapes, output_dir):
+    """mAP in percent on the first 20 validation images."""
+    settings = config.load(path_of(name + '_qat.yml'),
+                           {'Reader': {
+                               'dataset_dir': shapes
+                           }})
+    record, _ = evaluate.evaluate(
+        settings, directory,
+        evaluate.Options(threads=1, num_images=20, output_dir=str(output_dir)),
+        ['test'])
+    assert record['num_images'] == 20
+    return record['map']
+
+
+def test_it_finds_objects(name, exported, shapes, tmp_path, capsys):
+    assert map_of(name, exported, shapes, tmp_path) > SIBLINGS[name]
+
+
+def test_random_weights_do_not(name, shapes, tmp_path, capsys):
+    made = str(tmp_path / 'made')
+    done = run_script('export.py', '--config_path', path_of(name + '_qat.yml'),
+                      '--save_dir', made, '--random_weights')
+    assert done.returncode == 0, done.stderr
+    assert map_of(name, made, shapes, tmp_path) < 1
+
+
+def test_weights_are_small(name):
+    path = path_of('weights', name + '.pdparams')
+    assert os.path.getsize(path) < LARGEST
+    types = {value.dtype for value in pdparams.read(path).values()}
+    assert np.dtype('float16') in types and np.dtype('float32') not in types
+
+
+def test_each_preset_is_a_configuration(name):
+    path = path_of(name + '_qat.yml')
+    for preset in config.read_mapping(path)['Presets']:
+        assert config.load(path, {
+            'Preset': preset
+        }).Export.config == path_of(name + '.yml')
+
+
+@pytest.mark.parametrize('name', ['ppyoloe_plus_tiny'], indirect=True)
+def test_projection_of_ppyoloe_is_a_constant(exported):
+    """The layer that the YAML leaves in float is the sum over the distribution
+    of a box side, and training leaves it alone."""
+    model = Model.load(ModelFiles(exported))
+    settings = config.load(path_of('ppyoloe_plus_tiny_qat.yml'))
+    weight, = settings.QuantAware.float_weights
+    np.testing.assert_array_equal(
+        model.parameter(weight).reshape(-1), np.arange(17))
+    assert weight not in trainable_parameters(model)
