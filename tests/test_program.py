@@ -21,7 +21,7 @@ import pytest
 from act import predictor
 from act.config import CpuSection
 from act.errors import UserError
-from act.program import cpu, inspect
+from act.program import cpu, inspect, observers
 from act.program.model import Model, ModelFiles
 
 
@@ -88,7 +88,7 @@ def test_stripping_observers_changes_no_bit(int8_model, feed, tmp_path):
     files = ModelFiles(int8_model)
     model = Model.load(files)
     before = len(model.ops)
-    removed = cpu.strip_observers(model)
+    removed = observers.strip_observers(model)
     assert removed > 300 and len(model.ops) == before - removed
     assert not any(inspect.is_observer(op) for op in model.ops)
     assert inspect.count_types(inspect.quantized_ops(model)) == {'conv2d': 65}
@@ -96,7 +96,7 @@ def test_stripping_observers_changes_no_bit(int8_model, feed, tmp_path):
     model.save(stripped)
     for a, b in zip(simulate(files, feed), simulate(stripped, feed)):
         np.testing.assert_array_equal(a, b)
-    assert cpu.strip_observers(model) == 0
+    assert observers.strip_observers(model) == 0
 
 
 def test_a_reader_gets_the_pair_written_before_it():
@@ -132,7 +132,7 @@ def test_a_reader_gets_the_pair_written_before_it():
         pair(False)
         block.append_op(type='relu', inputs={'X': 'd'}, outputs={'Out': 'b'})
         model = Model(program, paddle.static.Scope())
-        assert cpu.strip_observers(model) == 2
+        assert observers.strip_observers(model) == 2
         first, quantize, dequantize, second = model.ops
         assert first.input('X') == ['x']
         assert quantize.input('X') == ['x']
@@ -144,7 +144,7 @@ def test_a_reader_gets_the_pair_written_before_it():
 
 def test_float_operators_are_marked(int8_model):
     model = Model.load(ModelFiles(int8_model))
-    cpu.strip_observers(model)
+    observers.strip_observers(model)
     cpu.mark_float_ops(model)
     marked = [
         op.type for op in model.ops

@@ -16,7 +16,7 @@
 import numpy as np
 import pytest
 from act.compress import ptq, qat, refine, rounding, samples
-from act.program.cpu import strip_observers
+from act.program.observers import strip_observers
 from act.program.inspect import dequantized
 from act.program.model import Model, ModelFiles
 

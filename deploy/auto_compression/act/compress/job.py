@@ -42,6 +42,7 @@ from ..files import (
 )
 from ..postprocess import check_outputs
 from ..predictor import check_names
+from ..program.fold import fold
 from ..program.inspect import (
     WEIGHT_INPUT,
     count_types,
@@ -140,11 +141,13 @@ class _Source:
         self.settings = settings
         section = settings.Global
         self.files = ModelFiles.named(section, section.model_dir).check()
-        model = Model.load(self.files)
+        self.model = model = Model.load(self.files)
         if is_quantized(model):
             raise UserError(
                 "Global.model_dir '%s' is already quantized; name the float "
                 "model it was made from" % self.files.directory)
+        # Before names are checked: weights cut out of larger ones appear.
+        fold(model)
         self.postprocess = check_outputs(model, self.files.directory,
                                          settings.own_nms,
                                          section.input_mapping, settings.path)
@@ -293,7 +296,8 @@ def compress(settings: config.Settings,
             contextlib.ExitStack() as ending:
         made = os.path.join(work, 'result')
         os.makedirs(made)
-        copied = _copy_source(source.files, os.path.join(work, 'source'))
+        copied = ModelFiles.named(settings.Global, os.path.join(work, 'source'))
+        source.model.save(copied)
         start = time.perf_counter()
         stopped = None
         if strategy == 'ptq':
@@ -325,15 +329,6 @@ def _check_target(directory: str) -> None:
             '%s is not empty and no result of run.py; name another' % what)
 
 
-def _copy_source(files: ModelFiles, directory: str) -> ModelFiles:
-    """A copy for PaddleSlim, which rewrites the model it is given in place."""
-    os.makedirs(directory)
-    copied = ModelFiles(directory, files.model_filename, files.params_filename)
-    shutil.copyfile(files.model_path, copied.model_path)
-    shutil.copyfile(files.params_path, copied.params_path)
-    return copied
-
-
 def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     from . import ptq, refine
     settings = source.settings
@@ -345,7 +340,7 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
 
     ptq.quantize(copied.directory,
                  copied.model_filename, copied.params_filename, made, batches,
-                 len(records), settings.QuantAware, options)
+                 len(records), settings.QuantAware, options, settings.path)
     if options.weight_rounding == 'gptq':
         refine.refine(copied,
                       ModelFiles.named(settings.Global, made),
@@ -404,11 +399,12 @@ def _qat(
               flush=True)
     else:
         ending.enter_context(signals.held(patient=False))
-    last = ModelFiles.named(settings.Global, os.path.join(made, LAST))
+    last = ModelFiles.named(settings.Global, made + '.' + LAST)
     session.save(last)
     Model.load_written(last, what)
     session.restore(result.best_state)
     session.save(ModelFiles.named(settings.Global, made))
+    os.rename(last.directory, os.path.join(made, LAST))
     _write_log(os.path.join(made, LOG), result.log)
     fields.update({
         'prepare_seconds': prepared,

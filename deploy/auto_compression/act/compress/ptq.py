@@ -21,8 +21,12 @@ import numpy as np
 from .. import runtime
 from ..config import QuantAwareSection, QuantizationSection
 from ..data import Batch
-from ..program.model import static_mode
+from ..errors import UserError
+from ..program.inspect import WEIGHT_INPUT
+from ..program.model import Model, ModelFiles, static_mode
+from ..program.observers import separate
 from .irgraph import fast_irgraph
+from .selection import is_skipped, leave_in_float
 
 
 def uniform_histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -45,11 +49,75 @@ def uniform_histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _with_fast_histogram(base: Any) -> Any:
-    """Paddle's PostTrainingQuantization with `uniform_histogram`."""
-    from paddle.static.quantization.utils import load_variable_data
+def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
+    """Paddle's PostTrainingQuantization, of what has a range, and with
+    `uniform_histogram`.
 
-    class FastPostTrainingQuantization(base):
+    Paddle samples the outputs of all operators that it knows, for observers:
+    in DINO scalars, on which averaging fails, and anchors that are infinite
+    outside of the image, on which histograms do. Neither gets a range, unless
+    an operator that shall be quantized reads it: that is an error.
+    """
+    from paddle.static.quantization.utils import load_variable_data
+    paddle = runtime.import_paddle()
+    floats = (paddle.float16, paddle.float32, paddle.float64)
+
+    class Calibration(base):
+
+        def _collect_target_varnames(self):
+            leave_in_float(self._program, quant)
+            super()._collect_target_varnames()
+            self._readers = {
+                name: op
+                for op in self._program.global_block().ops
+                if op.type in self.quant_config.weight_quant_operation_types
+                and not is_skipped(op) for name in op.input_arg_names
+            }
+            for var in self._sampled():
+                if var.dtype not in floats or not var.shape:
+                    self._leave_out(var.name)
+
+        def _sampled(self):
+            return [
+                v for v in self._program.list_vars()
+                if v.name in self._quantized_act_var_name
+            ]
+
+        def _leave_out(self, name):
+            self._quantized_act_var_name.remove(name)
+            # Paddle's list of what needs no range.
+            self._zero_size_var_names.add(name)
+
+        def _leave_out_infinite(self):
+            for var in self._sampled():
+                name = var.name
+                if np.isfinite(load_variable_data(self._scope, name)).all():
+                    continue
+                if name in self._readers:
+                    op = self._readers[name]
+                    weight = op.input(WEIGHT_INPUT[op.type])[0]
+                    raise UserError(
+                        "%s: QuantAware: the %s with weight '%s' cannot be "
+                        'quantized: its input is not finite on a calibration '
+                        'image; add it to float_weights' %
+                        (where, op.type, weight))
+                self._leave_out(name)
+                # As Paddle does with the others when it is done.
+                var.persistable = False
+                self._scope.find_var(name).get_tensor()._clear()
+                for found in (self._sampling_act_abs_min_max,
+                              self._sampling_act_histogram,
+                              self._quantized_threshold,
+                              self._quantized_var_avg):
+                    found.pop(name, None)
+
+        def _collect_activation_abs_min_max(self):
+            self._leave_out_infinite()
+            super()._collect_activation_abs_min_max()
+
+        def _sampling(self):
+            self._leave_out_infinite()
+            super()._sampling()
 
         def _sample_histogram(self):
             for name in self._quantized_act_var_name:
@@ -60,13 +128,18 @@ def _with_fast_histogram(base: Any) -> Any:
                 counts, edges = self._sampling_act_histogram[name]
                 counts += uniform_histogram(np.abs(value), edges)
 
-    return FastPostTrainingQuantization
+    return Calibration
 
 
-def quantize(model_dir: str, model_filename: str, params_filename: str,
-             save_dir: str, batches: Callable[[], Iterator[Batch]],
-             batch_count: int, quant: QuantAwareSection,
-             options: QuantizationSection) -> None:
+def quantize(model_dir: str,
+             model_filename: str,
+             params_filename: str,
+             save_dir: str,
+             batches: Callable[[], Iterator[Batch]],
+             batch_count: int,
+             quant: QuantAwareSection,
+             options: QuantizationSection,
+             where: str = 'configuration') -> None:
     """Quantize an inference model and save it, Q/DQ operators included.
 
     This is what PaddleSlim's `quant_post_static` wraps; the wrapper runs
@@ -80,12 +153,16 @@ def quantize(model_dir: str, model_filename: str, params_filename: str,
         batch_count: feeds that one iterator yields.
         quant: operator types, quantizer types, and what stays in float.
         options: algorithm and its parameters.
+        where: the configuration, for messages.
+
+    Raises:
+        UserError: the input of an operator to be quantized is not finite.
     """
     paddle = runtime.import_paddle()
     from paddle.static.quantization import PostTrainingQuantization
     logging.getLogger(
         'paddle.static.quantization.post_training_quantization').setLevel(
-            logging.WARNING)
+            logging.ERROR)
     scope = paddle.static.Scope()
     exe = paddle.static.Executor(paddle.CPUPlace())
 
@@ -99,7 +176,7 @@ def quantize(model_dir: str, model_filename: str, params_filename: str,
                                       batch_size=None,
                                       return_list=True)
     with static_mode(paddle), paddle.static.scope_guard(scope), fast_irgraph():
-        ptq = _with_fast_histogram(PostTrainingQuantization)(
+        ptq = _calibration(PostTrainingQuantization, quant, where)(
             executor=exe,
             scope=scope,
             data_loader=loader,
@@ -116,9 +193,12 @@ def quantize(model_dir: str, model_filename: str, params_filename: str,
             # 'range_abs_max' stores the calibrated ranges in the operators.
             activation_quantize_type='range_abs_max',
             weight_quantize_type=quant.weight_quantize_type,
-            skip_tensor_list=quant.float_weights or None,
             onnx_format=True)
         ptq.quantize()
         ptq.save_quantized_model(save_dir,
                                  model_filename=model_filename,
                                  params_filename=params_filename)
+    files = ModelFiles(save_dir, model_filename, params_filename)
+    model = Model.load(files)
+    if separate(model):
+        model.save(files)

@@ -33,10 +33,12 @@ from .. import runtime
 from ..config import DistillationSection, QuantAwareSection, TrainSection
 from ..data import Batch
 from ..errors import UserError, unknown
-from ..program.cpu import strip_observers
+from ..files import work_directory
 from ..program.inspect import WEIGHT_INPUT, dequantized
 from ..program.model import Model, ModelFiles, static_mode
+from ..program.observers import separate, strip_observers
 from .irgraph import fast_irgraph
+from .selection import SKIPPED, leave_in_float
 
 NORM_OPS = ('batch_norm', 'sync_batch_norm', 'layer_norm', 'instance_norm')
 
@@ -115,19 +117,18 @@ class QatSession:
                               dict(self.quant_config),
                               scope=self.scope)
             block = program.global_block()
-            prefix = os.path.join(files.directory,
-                                  os.path.splitext(files.model_filename)[0])
-            os.makedirs(files.directory, exist_ok=True)
-            self.paddle.static.save_inference_model(
-                prefix, [block.var(n) for n in self.feed_names],
-                [block.var(v.name) for v in self.fetch_vars],
-                self.exe,
-                program=program,
-                clip_extra=False)
-        for made, name in (('.pdmodel', files.model_filename),
-                           ('.pdiparams', files.params_filename)):
-            os.replace(prefix + made, os.path.join(files.directory, name))
+            with work_directory(files.directory, '.convert_') as work:
+                self.paddle.static.save_inference_model(
+                    os.path.join(work, 'model'),
+                    [block.var(n) for n in self.feed_names],
+                    [block.var(v.name) for v in self.fetch_vars],
+                    self.exe,
+                    program=program,
+                    clip_extra=False)
+                model = Model.load(ModelFiles(work))
         self.restore(state)
+        separate(model)
+        model.save(files)
 
     def measure_weights(self) -> None:
         """Set the range of each weight to its largest values.
@@ -421,7 +422,7 @@ def build(files: ModelFiles,
         # weights anew.
         program = recover_inference_program(program, paddle.static.Program())
         frozen = _freeze(program, trainable, train.freeze_batch_norm)
-        _leave_in_float(program, quant)
+        leave_in_float(program, quant)
         settings = {
             'teacher_model_dir': files.directory,
             'teacher_model_filename': files.model_filename,
@@ -440,7 +441,7 @@ def build(files: ModelFiles,
             }),
             ProgramInfo(paddle.static.Program(), program, names, fetch_vars),
             default_distill_node_pair=pairs)
-        quant_config = quant.model_dump()
+        quant_config = dict(quant.model_dump(), not_quant_pattern=[SKIPPED])
         train_info, test_info, used = cc.build_quant_program(
             exe, exe.place, dict(quant_config), train_info, test_info)
         exe.run(train_info.startup_program)
@@ -487,12 +488,3 @@ def _freeze(program: Any, trainable: 'set[str]',
             # exported model has the attribute set.
             op._set_attr('use_global_stats', freeze_batch_norm)
     return frozen
-
-
-def _leave_in_float(program: Any, quant: QuantAwareSection) -> None:
-    """Put operators with `float_weights` into a name scope that PaddleSlim
-    does not quantize."""
-    for op in program.global_block().ops:
-        if op.type in WEIGHT_INPUT and \
-                op.input(WEIGHT_INPUT[op.type])[0] in quant.float_weights:
-            op._set_attr('op_namescope', quant.not_quant_pattern[0])

@@ -31,9 +31,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data import Batch
-from ..program.cpu import strip_observers
 from ..program.inspect import WEIGHT_INPUT, dequantized, quantized_ops
 from ..program.model import Model, ModelFiles
+from ..program.observers import strip_observers
 from . import rounding, samples
 
 _LIMIT = 127

@@ -11,17 +11,18 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A program for one input size: what depends on that size alone is computed
-once and kept as constants.
+"""What a program computes from constants alone is computed once and kept.
 
-Paddle's export keeps `shape` operators and everything computed from them, even
-where all sizes are fixed. In DINO that is half the program: sizes of levels,
-position embeddings, anchors, and reference points.
+With fixed input sizes that is much: Paddle's export keeps `shape` operators and
+everything computed from them, even where all sizes are fixed. In DINO that is
+half the program: sizes of levels, position embeddings, anchors, and reference
+points. For any size it is the weights of attention, which networks keep in one
+parameter and cut into three whenever they run.
 """
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -70,8 +71,9 @@ class Folded:
                      'shape', 0), self.constants, self.constants_mb))
 
 
-def fold(model: Model, input_shapes: Dict[str, Sequence[int]]) -> Folded:
-    """Fix the sizes of a model's inputs and fold what follows from them.
+def fold(model: Model,
+         input_shapes: Optional[Dict[str, Sequence[int]]] = None) -> Folded:
+    """Fold what follows from constants, and from the sizes of inputs if given.
 
     Operators whose inputs are all constant, and `shape` of what has a static
     shape, are run once by Paddle's executor on the CPU; so the outputs stay as
@@ -80,7 +82,8 @@ def fold(model: Model, input_shapes: Dict[str, Sequence[int]]) -> Folded:
 
     Args:
         model: changed in place.
-        input_shapes: {input: shape}, for each input; sizes from 1 on.
+        input_shapes: {input: shape}, for each input; sizes from 1 on. The
+            inputs are fixed to them. None: the inputs stay as they are.
 
     Returns:
         what was done.
@@ -93,12 +96,15 @@ def fold(model: Model, input_shapes: Dict[str, Sequence[int]]) -> Folded:
     before = Counter(op.type for op in model.ops)
     known_before = {var.name for var in model.persistable()}
     with static_mode(paddle):
-        _fix_inputs(model, input_shapes)
+        if input_shapes is not None:
+            _fix_inputs(model, input_shapes)
         changed = True
         while changed:
-            _infer_shapes(model)
+            if input_shapes is not None:
+                _infer_shapes(model)
             changed = _fold_once(model, paddle)
-        _check_top_k(model)
+        if input_shapes is not None:
+            _check_top_k(model)
         _drop_variables(model)
     made = [v for v in model.persistable() if v.name not in known_before]
     return Folded(dict(before), dict(Counter(op.type for op in model.ops)),

@@ -135,7 +135,7 @@ def shift_to_unsigned(model: Model, saturates: bool) -> int:
     Only oneDNN runs what it leaves.
 
     Args:
-        model: changed in place; `cpu.strip_observers` comes before.
+        model: changed in place; `observers.strip_observers` comes before.
         saturates: the sum of two products must fit in 16 bits: the CPU has no
             VNNI.
 
