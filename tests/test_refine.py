@@ -16,9 +16,9 @@
 import numpy as np
 import pytest
 from act.compress import ptq, qat, refine, rounding, samples
-from act.program.observers import strip_observers
 from act.program.inspect import dequantized
 from act.program.model import Model, ModelFiles
+from act.program.observers import strip_observers
 
 
 def correlated(rng, count, size, rank):
