@@ -119,8 +119,8 @@ def test_bf16_needs_the_cpu(float_model, monkeypatch):
 def test_bf16_that_ran_in_fp32_is_caught(plan):
     from act import onednn
     wanted = dataclasses.replace(plan, precision='bf16')
-    assert int8_check.failures(wanted, onednn.ConvolutionCount(fp32=98))
-    assert not int8_check.failures(wanted, onednn.ConvolutionCount(bf16=98))
+    assert int8_check.failures(wanted, onednn.LayerCount(fp32=98))
+    assert not int8_check.failures(wanted, onednn.LayerCount(bf16=98))
 
 
 def test_auto_is_what_the_model_is(float_model, int8_model):

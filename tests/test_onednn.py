@@ -138,7 +138,7 @@ if __name__ == '__main__':
 import pytest  # noqa: E402
 from act import onednn  # noqa: E402
 from act.errors import UserError  # noqa: E402
-from act.onednn import ConvolutionCount, Primitive  # noqa: E402
+from act.onednn import LayerCount, Primitive  # noqa: E402
 
 
 def log(name):
@@ -162,9 +162,9 @@ def numbers(count):
     ('mixed', (4, 1, 0, 0, 0, 1)),
 ])
 def test_convolutions_of_a_run(name, expected):
-    assert numbers(onednn.count_convolutions(last_run(name))) == expected
+    assert numbers(onednn.count_layers(last_run(name))) == expected
     both = onednn.parse(log(name))
-    assert numbers(onednn.count_convolutions(both, runs=2)) == expected
+    assert numbers(onednn.count_layers(both, runs=2)) == expected
 
 
 def test_times():
@@ -172,12 +172,12 @@ def test_times():
     lines = [s for s in onednn.last_run(log('fp32')) if ',exec,' in s]
     times = [float(s.rsplit(',', 1)[1]) for s in lines]
     assert [p.milliseconds for p in primitives] == times
-    count = onednn.count_convolutions(primitives)
+    count = onednn.count_layers(primitives)
     assert count.total_ms == pytest.approx(sum(times))
     assert count.convolution_ms == pytest.approx(
         sum(t for s, t in zip(lines, times) if ',convolution,' in s))
     assert 0 < count.convolution_ms < count.total_ms
-    halves = onednn.count_convolutions(primitives * 2, runs=2)
+    halves = onednn.count_layers(primitives * 2, runs=2)
     assert halves.total_ms == pytest.approx(count.total_ms)
 
 
@@ -219,7 +219,7 @@ def test_timestamps_and_creation_lines():
     assert any(',create:' in s for s in lines)
     primitives = onednn.parse(lines)
     assert len(primitives) == sum(',exec,' in s for s in lines) > 0
-    assert numbers(onednn.count_convolutions(primitives))[0] > 0
+    assert numbers(onednn.count_layers(primitives))[0] > 0
 
 
 # One line as versions other than Paddle's write it: the forms shown in oneDNN's
@@ -298,14 +298,14 @@ def convolution(source, weights, implementation='jit:avx2', ms=1.0):
 
 
 def test_classes_of_convolutions():
-    count = onednn.count_convolutions([
+    count = onednn.count_layers([
         convolution('s8', 's8'),
         convolution('u8', 's8'),
         convolution('f32', 'f32'),
         convolution('bf16', 'bf16'),
         convolution('f32', 's8', 'ref:any', 6.0),
     ])
-    assert count == ConvolutionCount(int8=2,
+    assert count == LayerCount(int8=2,
                                      fp32=1,
                                      bf16=1,
                                      other=1,
@@ -313,13 +313,13 @@ def test_classes_of_convolutions():
                                      reference_ms=6.0,
                                      total_ms=10.0)
     assert count.reference_share == pytest.approx(0.6)
-    assert onednn.count_convolutions([]).reference_share == 0
+    assert onednn.count_layers([]).reference_share == 0
 
 
 @pytest.mark.parametrize('runs', [0, 2])
 def test_unequal_runs(runs):
     with pytest.raises(UserError, match='%d equal runs' % runs):
-        onednn.count_convolutions(3 * [convolution('s8', 's8')], runs=runs)
+        onednn.count_layers(3 * [convolution('s8', 's8')], runs=runs)
 
 
 def test_last_complete_run():
@@ -385,7 +385,7 @@ def test_live_run(tmp_path):
          os.path.abspath(__file__),
          str(tmp_path), 'mixed'],
         env=dict(child_env(), OMP_NUM_THREADS='1'))
-    assert numbers(onednn.count_convolutions(primitives)) == (4, 1, 0, 0, 0, 1)
+    assert numbers(onednn.count_layers(primitives)) == (4, 1, 0, 0, 0, 1)
     assert {'reorder', 'pooling', 'inner_product',
             'softmax'} <= {p.kind
                            for p in primitives}

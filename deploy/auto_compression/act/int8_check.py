@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Proof that int8 is int8: convolutions that ran in int8, counted in oneDNN's
-own log, against those that training quantized. Likewise for bf16, which oneDNN
-silently computes in fp32 on a CPU without it.
+"""Proof that int8 is int8: convolutions and linear layers that ran in int8,
+counted in oneDNN's own log, against those that training quantized. Likewise for
+bf16, which oneDNN silently computes in fp32 on a CPU without it.
 
 oneDNN reads DNNL_VERBOSE when it is loaded, so the counting run is a process of
 its own: this module, run with the plan and the inputs on its command line.
@@ -32,14 +32,15 @@ from . import onednn
 from .data import Batch
 from .errors import UserError
 from .postprocess import PostProcess
-from .predictor import DEPLOYED_AS, Plan, Predictor
+from .predictor import Plan, Predictor
+from .program.linear import TYPES as LINEAR
 from .program.model import ModelFiles
 
 
-def run(plan: Plan, feed: Batch) -> onednn.ConvolutionCount:
-    """Count the convolutions of one run, by what they computed in; see
+def run(plan: Plan, feed: Batch) -> onednn.LayerCount:
+    """Count the layers of one run, by what they computed in; see
     `primitives`."""
-    return onednn.count_convolutions(primitives(plan, feed))
+    return onednn.count_layers(primitives(plan, feed))
 
 
 def primitives(plan: Plan, feed: Batch) -> List[onednn.Primitive]:
@@ -74,10 +75,18 @@ def primitives(plan: Plan, feed: Batch) -> List[onednn.Primitive]:
 
 def expected(plan: Plan) -> int:
     """Convolutions that training quantized."""
-    return sum(n for t, n in plan.quantized.items() if t in DEPLOYED_AS)
+    return sum(n for t, n in plan.quantized.items()
+               if t in ('conv2d', 'depthwise_conv2d'))
 
 
-def fields(plan: Plan, count: onednn.ConvolutionCount) -> Dict[str, Any]:
+def expected_linear(plan: Plan) -> int:
+    """Linear layers that training quantized and that shall run in int8."""
+    if 'fc' not in plan.op_types:
+        return 0
+    return sum(n for t, n in plan.quantized.items() if t in LINEAR)
+
+
+def fields(plan: Plan, count: onednn.LayerCount) -> Dict[str, Any]:
     """The record's fields."""
     found = {'fp32_convs_ran': count.fp32}
     if plan.precision == 'int8':
@@ -85,10 +94,13 @@ def fields(plan: Plan, count: onednn.ConvolutionCount) -> Dict[str, Any]:
                      int8_convs_expected=expected(plan),
                      int8_convs_ran=count.int8,
                      depthwise_int8_ran=count.depthwise_int8)
+        if expected_linear(plan) or count.linear_int8:
+            found.update(int8_linear_expected=expected_linear(plan),
+                         int8_linear_ran=count.linear_int8)
     return found
 
 
-def failures(plan: Plan, count: onednn.ConvolutionCount) -> List[str]:
+def failures(plan: Plan, count: onednn.LayerCount) -> List[str]:
     """A line if what ran is not what was asked for."""
     where = plan.files.directory
     if plan.precision == 'bf16':
@@ -98,14 +110,16 @@ def failures(plan: Plan, count: onednn.ConvolutionCount) -> List[str]:
             "'%s': no convolution ran in bf16 (%d in fp32): this CPU has no "
             'bf16 kernels' % (where, count.fp32)
         ]
-    wanted = expected(plan)
-    if count.int8 == wanted:
-        return []
-    return [
-        "'%s': %d convolutions ran in int8, training quantized %d (%d ran in "
-        'fp32): accuracy or speed is not that of the quantized model' %
-        (where, count.int8, wanted, count.fp32)
-    ]
+    lines = []
+    for kind, ran, wanted in (('convolutions', count.int8, expected(plan)),
+                              ('linear layers', count.linear_int8,
+                               expected_linear(plan))):
+        if ran != wanted:
+            lines.append(
+                "'%s': %d %s ran in int8, training quantized %d: accuracy or "
+                'speed is not that of the quantized model' %
+                (where, ran, kind, wanted))
+    return lines
 
 
 def main(arguments: List[str]) -> None:

@@ -69,15 +69,17 @@ class Primitive:
 
 
 @dataclass(frozen=True)
-class ConvolutionCount:
-    """Convolutions of one inference run by what they computed in, and where
-    the time of the run's primitives went (milliseconds of wall time)."""
+class LayerCount:
+    """Convolutions of one inference run by what they computed in, its linear
+    layers in int8, and where the time of the run's primitives went
+    (milliseconds of wall time)."""
     int8: int = 0  # source and weights in s8 or u8; depthwise ones among them
     fp32: int = 0
     bf16: int = 0
     other: int = 0  # any other pair of types
     depthwise_int8: int = 0
     depthwise_fp32: int = 0
+    linear_int8: int = 0  # inner products; in float some run as matmul
     convolution_ms: float = 0.0
     reference_ms: float = 0.0  # of all kinds, in unoptimized code (`ref...`)
     total_ms: float = 0.0  # of all kinds
@@ -147,7 +149,7 @@ def _primitive(fields: List[str], line: str) -> Primitive:
 
 
 def _computed_in(primitive: Primitive) -> str:
-    """The field of ConvolutionCount that a convolution belongs to."""
+    """The field of LayerCount that a convolution belongs to."""
     types = (primitive.source, primitive.weights)
     if set(types) <= {'s8', 'u8'}:
         return 'int8'
@@ -157,25 +159,25 @@ def _computed_in(primitive: Primitive) -> str:
     }.get(types, 'other')
 
 
-def count_convolutions(primitives: Iterable[Primitive],
-                       runs: int = 1) -> ConvolutionCount:
-    """Count the convolutions of one inference run.
+def count_layers(primitives: Iterable[Primitive], runs: int = 1) -> LayerCount:
+    """Count the layers of one inference run.
 
     Args:
         primitives: of one or more equal runs.
         runs: how many.
 
     Raises:
-        UserError: the convolutions do not divide into that many equal runs.
+        UserError: the layers do not divide into that many equal runs.
     """
-    counts = dict.fromkeys(
-        ('int8', 'fp32', 'bf16', 'other', 'depthwise_int8', 'depthwise_fp32'),
-        0)
+    counts = dict.fromkeys(('int8', 'fp32', 'bf16', 'other', 'depthwise_int8',
+                            'depthwise_fp32', 'linear_int8'), 0)
     convolution_ms = reference_ms = total_ms = 0.0
     for primitive in primitives:
         total_ms += primitive.milliseconds
         if primitive.implementation.startswith('ref'):
             reference_ms += primitive.milliseconds
+        if primitive.kind == 'inner_product':
+            counts['linear_int8'] += _computed_in(primitive) == 'int8'
         if primitive.kind != 'convolution':
             continue
         convolution_ms += primitive.milliseconds
@@ -187,13 +189,13 @@ def count_convolutions(primitives: Iterable[Primitive],
         raise UserError("oneDNN's log does not hold %d equal runs: %s" %
                         (runs, ', '.join('%d %s' % (n, name)
                                          for name, n in counts.items())))
-    return ConvolutionCount(convolution_ms=convolution_ms / runs,
-                            reference_ms=reference_ms / runs,
-                            total_ms=total_ms / runs,
-                            **{
-                                k: n // runs
-                                for k, n in counts.items()
-                            })
+    return LayerCount(convolution_ms=convolution_ms / runs,
+                      reference_ms=reference_ms / runs,
+                      total_ms=total_ms / runs,
+                      **{
+                          k: n // runs
+                          for k, n in counts.items()
+                      })
 
 
 def _mark(run: int, what: str) -> None:

@@ -35,7 +35,11 @@ BF16 = ('avx512_bf16', 'amx_bf16', 'avx512f')
 DEPLOYED_AS = {
     'conv2d': {'conv2d', 'fused_conv2d'},
     'depthwise_conv2d': {'depthwise_conv2d', 'conv2d', 'fused_conv2d'},
+    'matmul_v2': {'fc'},
 }
+# What need not be among the int8 types although training quantized it: the
+# first is a plain convolution by then, the second a choice.
+_OPTIONAL = {'depthwise_conv2d', 'fc'}
 DEPLOYABLE = ('conv2d', 'depthwise_conv2d', 'fused_conv2d', 'fc')
 
 
@@ -112,7 +116,7 @@ def plan(files: ModelFiles,
     op_types: List[str] = []
     if precision == 'int8':
         op_types = _int8_types(options.int8_ops, types, where)
-        files = cpu.prepared(files)
+        files = cpu.prepared(files, int8_fc='fc' in op_types)
     elif precision == 'bf16':
         op_types = list(options.bf16_ops)
     elif types:
@@ -179,7 +183,7 @@ def _int8_types(asked: Sequence[str], quantized: Dict[str, int],
             "%s: Deploy.cpu.int8_ops: '%s' was not quantized in training (%s "
             "were); in int8 it would spoil the accuracy: leave it out" %
             (where, extra[0], ', '.join(sorted(quantized))))
-    left = sorted(allowed - set(asked) - {'depthwise_conv2d'})
+    left = sorted(allowed - set(asked) - _OPTIONAL)
     if left:
         raise UserError(
             "%s: Deploy.cpu.int8_ops: '%s' is missing: oneDNN would run most "
@@ -211,8 +215,10 @@ def build_config(plan: Plan) -> Any:
         raise UserError("%s needs its operator types named: oneDNN's default "
                         'set spoils box decoding' % plan.precision)
     if plan.precision == 'int8':
-        # Without a set, box decoding goes int8 and the boxes are garbage.
-        config.enable_mkldnn_int8(set(plan.op_types))
+        # Without a set, box decoding goes int8 and the boxes are garbage. The
+        # program has int8 linear layers already (program.linear): the pass
+        # would add those that training did not quantize.
+        config.enable_mkldnn_int8(set(plan.op_types) - {'fc'})
     elif plan.precision == 'bf16':
         config.enable_mkldnn_bfloat16()
         # With the default set, "operator < reshape2 > error".

@@ -145,6 +145,9 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('fp32_convs_ran', 'count', '', 'convolutions that ran in fp32'),
         Field('depthwise_int8_ran', 'count', '',
               'depthwise convolutions that ran in int8'),
+        Field('int8_linear_expected', 'count', '',
+              'linear layers that training quantized and int8_ops asks for'),
+        Field('int8_linear_ran', 'count', '', 'linear layers that ran in int8'),
     ),
     'accuracy': (
         Field('map', 'number', '%', 'COCO AP, IoU 0.50 to 0.95'),

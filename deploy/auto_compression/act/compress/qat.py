@@ -206,9 +206,10 @@ class QatSession:
         for op in self.test_program.global_block().ops:
             if op.type in WEIGHT_INPUT:
                 name = op.input(WEIGHT_INPUT[op.type])[0]
-                while name in writer:
+                while name in writer and writer[name].type.endswith('_linear'):
                     name = writer[name].input('X')[0]
-                found[op.output_arg_names[0]] = name
+                if name not in writer:  # no product of two activations
+                    found[op.output_arg_names[0]] = name
             for name in op.output_arg_names:
                 writer[name] = op
         return found

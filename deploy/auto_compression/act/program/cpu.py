@@ -28,13 +28,13 @@ import numpy as np
 
 from .. import runtime
 from ..errors import UserError
-from . import halving, unsigned
+from . import halving, linear, unsigned
 from .inspect import WEIGHT_INPUT, quantized_ops
 from .model import Model, ModelFiles
 from .observers import strip_observers
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 3
+VERSION = 4
 
 
 def mark_float_ops(model: Model) -> int:
@@ -103,17 +103,21 @@ def clean(model: Model) -> Dict[str, Any]:
     }
 
 
-def prepare(model: Model, halves: bool) -> Dict[str, Any]:
+def prepare(model: Model, halves: bool, int8_fc: bool) -> Dict[str, Any]:
     """Make a quantized program ready for oneDNN.
 
     Args:
         model: changed in place.
         halves: whether the CPU has no VNNI, see `halving`.
+        int8_fc: whether linear layers that were quantized run in int8.
 
     Returns:
         {rewrite's name: its result}.
     """
     done = clean(model)
+    if int8_fc:
+        done['to_int8'] = linear.to_int8(model, saturates=halves)
+    done['dequantize_weights'] = linear.dequantize_weights(model)
     done['shift_to_unsigned'] = unsigned.shift_to_unsigned(model,
                                                            saturates=halves)
     if halves:
@@ -126,20 +130,24 @@ def cache_dir() -> str:
     return runtime.user_cache('programs')
 
 
-def prepared(files: ModelFiles) -> ModelFiles:
+def prepared(files: ModelFiles, int8_fc: bool = False) -> ModelFiles:
     """The prepared copy of a quantized model, made on first use.
 
     Copies lie in the user's cache, keyed by the model's hash and by what the
     CPU needs; never beside the user's model. If the cache cannot be written, a
     temporary directory is used.
 
+    Args:
+        files: the model as the user has it.
+        int8_fc: see `prepare`.
+
     Raises:
         UserError: see `Model.load`.
     """
     files.check()
     halves = halving.halves()
-    name = '%s-v%d%s' % (files.digest()[:32], VERSION,
-                         '-halving' if halves else '')
+    name = '%s-v%d%s%s' % (files.digest()[:32], VERSION, '-halving'
+                           if halves else '', '-fc' if int8_fc else '')
     target = ModelFiles(os.path.join(cache_dir(), name))
     if os.path.isdir(target.directory):
         try:
@@ -147,7 +155,7 @@ def prepared(files: ModelFiles) -> ModelFiles:
         except UserError:
             pass  # left behind half-cleaned: made anew below
     model = Model.load(files)
-    prepare(model, halves)
+    prepare(model, halves, int8_fc)
     try:
         model.save(target)
     except OSError:

@@ -95,7 +95,7 @@ def _convolutions(block: Any) -> List[_Convolution]:
                     _Convolution(index, op, weight,
                                  writer[source.input('X')[0]],
                                  least.get(op.input('Input')[0])))
-        bound = _least(op, writer, least)
+        bound = lower_bound(op, writer, least)
         for name in op.output_arg_names:
             writer[name] = op
             least.pop(name, None)
@@ -104,8 +104,15 @@ def _convolutions(block: Any) -> List[_Convolution]:
     return found
 
 
-def _least(op: Any, writer: Dict[str, Any],
-           least: Dict[str, float]) -> Optional[float]:
+def lower_bound(op: Any, writer: Dict[str, Any],
+                least: Dict[str, float]) -> Optional[float]:
+    """What no value that an operator gives is less than, None if not known.
+
+    Args:
+        op: the operator.
+        writer: {name: the operator that wrote it last}.
+        least: {name: this bound for it}, where known.
+    """
     if op.type in _LEAST:
         return _LEAST[op.type]
     if op.type in _KEEPING:
@@ -148,7 +155,7 @@ def shift_to_unsigned(model: Model, saturates: bool) -> int:
             # From the end: what is before keeps its index.
             for convolution in reversed(_convolutions(block)):
                 changed += _shift(model, block, convolution, saturates)
-            _prune(block)
+            prune(block)
     return changed
 
 
@@ -162,8 +169,8 @@ def _shift(model: Model, block: Any, it: _Convolution, saturates: bool) -> bool:
     highest = float(model.parameter(it.source.input('Scale')[0]).reshape(-1)[0])
     if step.size not in (1, len(weight)) or not highest > 0:
         return False
-    scale, shift = _source_scale(highest, it.least,
-                                 _room(weight) if saturates else 255)
+    scale, shift = source_scale(highest, it.least,
+                                room(weight) if saturates else 255)
     if scale * highest < 127 * _NARROWEST[saturates]:
         return False
 
@@ -187,12 +194,12 @@ def _shift(model: Model, block: Any, it: _Convolution, saturates: bool) -> bool:
                                 shape=block.var(source).shape,
                                 dtype='uint8').name
     op.desc.set_type('fused_conv2d')
-    for slot, name in (('Input', unsigned), ('Filter',
-                                             _parameter(model, block,
-                                                        result + '.weight',
-                                                        weight)),
-                       ('Bias', _parameter(model, block, result + '.bias',
-                                           bias))):
+    for slot, name in (('Input',
+                        unsigned), ('Filter',
+                                    add_parameter(model, block,
+                                                  result + '.weight', weight)),
+                       ('Bias',
+                        add_parameter(model, block, result + '.bias', bias))):
         op.desc.set_input(slot, [name])
     for name, value in (
         ('mkldnn_data_type', 'int8'),
@@ -220,7 +227,7 @@ def _shift(model: Model, block: Any, it: _Convolution, saturates: bool) -> bool:
     return True
 
 
-def _room(weight: np.ndarray) -> int:
+def room(weight: np.ndarray) -> int:
     """The largest value of a source, at most 255, whose products with the int8
     weights of two neighbouring input channels add up to 16 bits."""
     if weight.shape[1] % 2:
@@ -231,7 +238,7 @@ def _room(weight: np.ndarray) -> int:
     return min(255, 32767 // max(largest, 1))
 
 
-def _source_scale(highest: float, least: float, room: int) -> Tuple[float, int]:
+def source_scale(highest: float, least: float, room: int) -> Tuple[float, int]:
     """Scale and zero point that take values from `least` (at most 0) to the
     calibrated `highest` into 0 to `room`.
 
@@ -262,7 +269,8 @@ def _norm_after(block: Any, index: int, name: str) -> Optional[Any]:
     return readers[0]
 
 
-def _parameter(model: Model, block: Any, name: str, value: np.ndarray) -> str:
+def add_parameter(model: Model, block: Any, name: str,
+                  value: np.ndarray) -> str:
     """Make a parameter, float32. Returns its name."""
     block.create_var(name=name,
                      shape=list(value.shape),
@@ -273,7 +281,7 @@ def _parameter(model: Model, block: Any, name: str, value: np.ndarray) -> str:
     return name
 
 
-def _prune(block: Any) -> None:
+def prune(block: Any) -> None:
     """Remove Q/DQ operators that nobody reads, and their parameters."""
     reads = Counter(n for op in block.ops for n in op.input_arg_names)
     touched = set()
