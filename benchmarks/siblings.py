@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The small trained models of demo/ in every form they are deployed in on a CPU.
+"""The small trained models of demo/ in every form that a CPU runs them in.
 
 Float with and without oneDNN, bf16 where the CPU has it, and int8, simulated
 and deployed, after calibration and after training, of convolutions alone and of
