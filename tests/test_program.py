@@ -181,8 +181,11 @@ def test_zero_weights_are_mended(float_model):
 @pytest.mark.parametrize('halves', [True, False])
 def test_preparation(int8_model, halves):
     model = Model.load(ModelFiles(int8_model))
-    done = cpu.prepare(model, halves)
-    assert list(done)[3:] == ['shift_to_unsigned'] + ['round_to_even'] * halves
+    done = cpu.prepare(model, halves, int8_fc=True)
+    assert list(done)[3:] == [
+        'to_int8', 'dequantize_weights', 'shift_to_unsigned'
+    ] + ['round_to_even'] * halves
+    assert done['to_int8'] == done['dequantize_weights'] == 0
     # All but the stem, which reads the image.
     assert done['shift_to_unsigned'] > 40
 
