@@ -195,7 +195,7 @@ def _convert(model: Model, block: Any, op: Any, weight: Any, quantize: Any,
             'Scale_out': 1.0
         })
     for gone in {id(op): op, id(last): last}.values():
-        block._remove_op(block.ops.index(gone))
+        block._remove_op(block.ops.index(gone), sync=False)
     return True
 
 

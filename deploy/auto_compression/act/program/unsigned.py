@@ -213,7 +213,7 @@ def _shift(model: Model, block: Any, it: _Convolution, saturates: bool) -> bool:
         op._set_attr(name, value)
     if norm is not None:
         op.desc.set_output('Output', norm.output('Y'))
-        block._remove_op(block.ops.index(norm))
+        block._remove_op(block.ops.index(norm), sync=False)
     block._insert_op(it.index,
                      type='quantize',
                      inputs={'Input': [source]},
@@ -296,4 +296,5 @@ def prune(block: Any) -> None:
     for name in touched:
         if not reads[name] and block.has_var(name) and block.var(
                 name).persistable:
-            block._remove_var(name)
+            block._remove_var(name, sync=False)
+    block._sync_with_cpp()
