@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test lint bench bench-accuracy clean
+.PHONY: help setup demo export test lint bench bench-accuracy bench-siblings clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
@@ -19,6 +19,8 @@ help:
 	@echo "make bench   the benchmarks; results go to benchmarks/results"
 	@echo "make bench-accuracy COCO=DIR WEIGHTS=FILE MODEL=picodet_xs"
 	@echo "             what int8 costs trained weights on a COCO data set"
+	@echo "make bench-siblings"
+	@echo "             what int8 costs the small models of demo/ (an hour)"
 	@echo "make setup   only the virtual environment, .venv (GPU=1: for GPU machines)"
 
 setup: $(VENV)/.installed
@@ -84,6 +86,16 @@ bench-accuracy: setup
 	    --config_path configs/$(notdir $(YAML_OF_MODEL)) --coco $(abspath $(COCO)) \
 	    --weights $(abspath $(WEIGHTS)) $(if $(RECIPES),--recipes $(RECIPES)) \
 	    $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OPT),-o $(OPT))
+
+SIBLINGS := output/siblings
+
+bench-siblings: setup
+	cd $(PROJECT) && $(PY) demo/shapes.py
+	cd $(PROJECT) && $(PY) ../../benchmarks/siblings.py --work_dir $(SIBLINGS)
+	cd $(PROJECT) && $(PY) ../../benchmarks/fc_passes.py \
+	    --convolutions $(SIBLINGS)/rtdetr_tiny_convolutions_ptq \
+	    --linear_too $(SIBLINGS)/rtdetr_tiny_linear_too_ptq \
+	    --output_json ../../benchmarks/results/fc_passes_rtdetr_tiny.json
 
 clean:
 	rm -rf $(VENV)

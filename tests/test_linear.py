@@ -261,6 +261,21 @@ def test_int8_layers_compute_what_the_simulation_does(quantized):
             fields['int8_linear_ran']) == (len(LAYERS), ) * 2
 
 
+def test_constants_are_not_quantized(tmp_path):
+
+    def build(paddle, parameter):
+        x = paddle.static.data('x', [-1, 5, SIZE])
+        trained = paddle.matmul(x, parameter('trained', np.eye(SIZE) + 0.1))
+        constant = np.arange(SIZE * SIZE).reshape(SIZE, SIZE)
+        return [x], [trained, paddle.matmul(x, parameter('fixed', constant))]
+
+    made = calibrate(save(str(tmp_path / 'float'), build), str(tmp_path / 'q'))
+    assert len(inspect.quantized_ops(Model.load(made))) == 1
+    model = Model.load(made)
+    np.testing.assert_array_equal(
+        model.parameter('fixed').reshape(-1), np.arange(SIZE * SIZE))
+
+
 def test_layers_left_in_float_are_left(attention, tmp_path):
     """oneDNN's pass would put them into int8 as well."""
     files = calibrate(attention,
@@ -371,7 +386,10 @@ def test_an_infinite_input_of_a_layer_is_refused(tmp_path):
     def build(paddle, parameter):
         x = paddle.static.data('x', [-1, 5, SIZE])
         far = paddle.where(x > 0, x, paddle.full_like(x, float('inf')))
-        return [x], [paddle.matmul(far, parameter('far_away', np.eye(SIZE)))]
+        return [x], [
+            paddle.matmul(far, parameter('far_away',
+                                         np.eye(SIZE) + 0.1))
+        ]
 
     files = save(str(tmp_path / 'float'), build)
     with pytest.raises(UserError) as caught:

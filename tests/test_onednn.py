@@ -306,12 +306,12 @@ def test_classes_of_convolutions():
         convolution('f32', 's8', 'ref:any', 6.0),
     ])
     assert count == LayerCount(int8=2,
-                                     fp32=1,
-                                     bf16=1,
-                                     other=1,
-                                     convolution_ms=10.0,
-                                     reference_ms=6.0,
-                                     total_ms=10.0)
+                               fp32=1,
+                               bf16=1,
+                               other=1,
+                               convolution_ms=10.0,
+                               reference_ms=6.0,
+                               total_ms=10.0)
     assert count.reference_share == pytest.approx(0.6)
     assert onednn.count_layers([]).reference_share == 0
 

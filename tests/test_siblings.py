@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from act import config, evaluate, pdparams
 from act.compress.qat import trainable_parameters
+from act.compress.selection import is_constant, is_skipped, leave_in_float
 from act.program.model import Model, ModelFiles
 from conftest import PROJECT, run_script
 
@@ -96,11 +97,17 @@ def test_each_preset_is_a_configuration(name):
 
 @pytest.mark.parametrize('name', ['ppyoloe_plus_tiny'], indirect=True)
 def test_projection_of_ppyoloe_is_a_constant(exported):
-    """The layer that the YAML leaves in float is the sum over the distribution
-    of a box side, and training leaves it alone."""
+    """The sum over the distribution of a box side is neither trained nor
+    quantized, unlike all other convolutions."""
     model = Model.load(ModelFiles(exported))
     settings = config.load(path_of('ppyoloe_plus_tiny_qat.yml'))
-    weight, = settings.QuantAware.float_weights
+    weights = {op.input('Filter')[0] for op in model.ops if op.type == 'conv2d'}
+    constant, = (n for n in weights if is_constant(model.parameter(n)))
     np.testing.assert_array_equal(
-        model.parameter(weight).reshape(-1), np.arange(17))
-    assert weight not in trainable_parameters(model)
+        model.parameter(constant).reshape(-1), np.arange(17))
+    assert constant not in trainable_parameters(model)
+    leave_in_float(model.program, model.scope, settings.QuantAware)
+    assert {
+        op.input('Filter')[0]
+        for op in model.ops if op.type == 'conv2d' and is_skipped(op)
+    } == {constant}

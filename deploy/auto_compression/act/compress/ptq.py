@@ -65,7 +65,7 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
     class Calibration(base):
 
         def _collect_target_varnames(self):
-            leave_in_float(self._program, quant)
+            leave_in_float(self._program, self._scope, quant)
             super()._collect_target_varnames()
             self._readers = {
                 name: op

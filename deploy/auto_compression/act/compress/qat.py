@@ -38,7 +38,7 @@ from ..program.inspect import WEIGHT_INPUT, dequantized
 from ..program.model import Model, ModelFiles, static_mode
 from ..program.observers import separate, strip_observers
 from .irgraph import fast_irgraph
-from .selection import SKIPPED, leave_in_float
+from .selection import SKIPPED, is_constant, leave_in_float
 
 NORM_OPS = ('batch_norm', 'sync_batch_norm', 'layer_norm', 'instance_norm')
 
@@ -254,7 +254,7 @@ def trainable_parameters(model: Model) -> List[str]:
             name = op.input(WEIGHT_INPUT[op.type])[0]
             if name in shared:
                 value = model.parameter(name)
-                if value.ndim > 1 and not np.array_equal(value, np.rint(value)):
+                if value.ndim > 1 and not is_constant(value):
                     names.append(name)
             if 'Bias' in op.input_names:
                 names += [n for n in op.input('Bias') if n in shared]
@@ -423,7 +423,7 @@ def build(files: ModelFiles,
         # weights anew.
         program = recover_inference_program(program, paddle.static.Program())
         frozen = _freeze(program, trainable, train.freeze_batch_norm)
-        leave_in_float(program, quant)
+        leave_in_float(program, scope, quant)
         settings = {
             'teacher_model_dir': files.directory,
             'teacher_model_filename': files.model_filename,
