@@ -18,7 +18,7 @@ and deployed, after calibration and after training, of convolutions alone and of
 linear layers too.
 
 Each form is compared with float without oneDNN on the same images. Results of
-models that are not run again stay in the file.
+models and strategies that are not run again stay in the file.
 """
 
 import argparse
@@ -210,7 +210,14 @@ def main() -> None:
         with open(args.output_json, encoding='utf-8') as f:
             models = json.load(f)['models']
     for name in args.models:
-        models[name] = dict(measure(name, args), command=' '.join(sys.argv))
+        found = dict(measure(name, args), command=' '.join(sys.argv))
+        if name in models:
+            again = (None, *args.strategies)
+            found['rows'] += [
+                row for row in models[name]['rows']
+                if row.get('strategy') not in again
+            ]
+        models[name] = found
         write_whole(args.output_json,
                     (json.dumps({'models': models}, indent=1) + '\n').encode())
     print(table(models))
