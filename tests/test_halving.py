@@ -326,6 +326,29 @@ def test_unsigned_sources_compute_what_the_simulation_does(
         assert error(deployed, simulated) < error(plain, simulated) / 2
 
 
+def test_what_is_added_to_another_branch_runs(feed, tmp_path):
+    """As in ResNet: oneDNN would fuse the addition, and then refuse it."""
+    paddle = runtime.import_paddle()
+    paddle.enable_static()
+    try:
+        net = Network(paddle)
+        a = net.activation('relu', net.convolution('stem', 'x', 1.0))
+        b = net.activation('relu', net.convolution('inner', a, 2.0))
+        c = net.convolution('last', b, 2.0)
+        added = net.new('added', 'elementwise_add', {'X': c, 'Y': a}, axis=-1)
+        net.fetch(net.activation('relu', added))
+        net.program._sync_with_cpp()
+        model = Model(net.program, net.scope)
+        original = ModelFiles(str(tmp_path / 'original'))
+        simulated = run(model, original.directory, feed)
+        halves = halving.halves()
+        assert unsigned.shift_to_unsigned(model, saturates=halves) == 2
+        deployed = run(model, tmp_path / 'shifted', feed, original)
+        assert error(deployed, simulated) < 0.1
+    finally:
+        paddle.disable_static()
+
+
 def test_unsigned_sources_come_nearer_to_float(network, feed, tmp_path):
     """Than the simulation and oneDNN's own int8 do, on this CPU."""
     original = ModelFiles(str(tmp_path / 'original'))

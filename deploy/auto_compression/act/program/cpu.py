@@ -34,7 +34,7 @@ from .model import Model, ModelFiles
 from .observers import strip_observers
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 4
+VERSION = 5
 
 
 def mark_float_ops(model: Model) -> int:

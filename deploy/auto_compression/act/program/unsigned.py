@@ -211,6 +211,13 @@ def _shift(model: Model, block: Any, it: _Convolution, saturates: bool) -> bool:
             # oneDNN's pass would quantize it once more.
         ('skip_quant', 1)):
         op._set_attr(name, value)
+    out = norm.output('Y')[0] if norm is not None else result
+    if _is_added(block, it.index, norm, out):
+        # oneDNN's pass would fuse the addition, and the operator then refuse to
+        # run, as its output is float. One that has an activation is passed
+        # over: this one is x for all x.
+        op._set_attr('fuse_activation', 'leaky_relu')
+        op._set_attr('fuse_alpha', 1.0)
     if norm is not None:
         op.desc.set_output('Output', norm.output('Y'))
         block._remove_op(block.ops.index(norm), sync=False)
@@ -267,6 +274,18 @@ def _norm_after(block: Any, index: int, name: str) -> Optional[Any]:
         if written in op.input_arg_names + op.output_arg_names:
             return None
     return readers[0]
+
+
+def _is_added(block: Any, index: int, norm: Optional[Any], name: str) -> bool:
+    """Whether an addition reads `name`, as written at `index` or by `norm`."""
+    for op in block.ops[index + 1:]:
+        if op is norm:
+            continue
+        if op.type == 'elementwise_add' and name in op.input_arg_names:
+            return True
+        if name in op.output_arg_names:
+            break
+    return False
 
 
 def add_parameter(model: Model, block: Any, name: str,
