@@ -215,9 +215,8 @@ def build_config(plan: Plan) -> Any:
         raise UserError("%s needs its operator types named: oneDNN's default "
                         'set spoils box decoding' % plan.precision)
     if plan.precision == 'int8':
-        # The program has int8 linear layers already (program.linear): the pass
-        # would add those that training did not quantize. Without a set, box
-        # decoding goes int8 and the boxes are garbage.
+        # The program has int8 linear layers already (program.linear). Without a
+        # set, box decoding goes int8 and the boxes are garbage.
         types = set(plan.op_types) - {'fc'}
         if types:
             config.enable_mkldnn_int8(types)

@@ -21,9 +21,10 @@ oneDNN's passes of Paddle 2.6.2 spoil them, in two ways that say nothing:
   (`ConvertFromINT8ToFP32` in quant_dequant_mkldnn_pass.cc compares the number
   of scales with the first size before the second). Nearly all layers of an
   attention are square.
-- With 'fc' among the int8 types, every linear layer that has some range at its
-  input runs in int8, whether training quantized it or not: fusing product and
-  bias drops the mark that says so, and weights get scales anew.
+- With 'fc' among the int8 types it quantizes weights and results anew. A small
+  RT-DETR, 40 images, AVX2: agreement AP with float 77.6 with the right weights,
+  where the simulation has 99.3; among its int8 layers were two whose input the
+  simulation leaves in float.
 
 `dequantize_weights` mends the first, for layers that run in float. `to_int8`
 makes int8 operators of those that were quantized, and of no others, so that no
