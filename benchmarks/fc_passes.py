@@ -141,8 +141,7 @@ def forms(bench: _Bench, results: Dict[str, str]) -> Iterator[Tuple[str, Any]]:
                    bench.plan(cpu.prepared(files, int8_fc=True).directory,
                               precision='int8',
                               op_types=(*ours, 'fc')))
-        for said, types in (('', ()), (', fused_conv2d', ('fused_conv2d', )),
-                            (', fused_conv2d, fc', ('fused_conv2d', 'fc'))):
+        for said, types in (('', ()), (', fused_conv2d', ('fused_conv2d', ))):
             yield ('%s, as saved, types published%s' % (name, said),
                    bench.plan(directory,
                               precision='int8',
