@@ -31,16 +31,17 @@ makes int8 operators of those that were quantized, and of no others, so that no
 pass need do it.
 """
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
 from .. import runtime
 from .model import Model, static_mode
 from .unsigned import (
+    Quantized,
     add_parameter,
-    lower_bound,
     prune,
+    quantized,
     room,
     source_scale,
 )
@@ -96,35 +97,10 @@ def to_int8(model: Model, saturates: bool) -> int:
     with static_mode(runtime.import_paddle()):
         for block in model.program.blocks:
             made: Dict[Tuple[int, float, int], str] = {}
-            for op, weight, source, least in _layers(block):
-                changed += _convert(model, block, op, weight, source, least,
-                                    saturates, made)
+            for layer in quantized(block, dict.fromkeys(TYPES, ('Y', 'X'))):
+                changed += _convert(model, block, layer, saturates, made)
             prune(block)
     return changed
-
-
-def _layers(block: Any) -> List[Tuple[Any, Any, Any, Optional[float]]]:
-    """Each quantized linear layer, the weight's dequantize_linear, the source's
-    quantize_linear and the least value of the source, None if not known."""
-    writer: Dict[str, Any] = {}
-    least: Dict[str, float] = {}
-    found = []
-    for op in block.ops:
-        if op.type in TYPES:
-            weight, source = (writer.get(op.input(n)[0]) for n in ('Y', 'X'))
-            if all(o is not None and o.type == 'dequantize_linear'
-                   for o in (weight, source)) and not any(
-                       op.has_attr(a) and op.attr(a)
-                       for a in ('trans_x', 'trans_y')):
-                found.append((op, weight, writer[source.input('X')[0]],
-                              least.get(op.input('X')[0])))
-        bound = lower_bound(op, writer, least)
-        for name in op.output_arg_names:
-            writer[name] = op
-            least.pop(name, None)
-            if bound is not None:
-                least[name] = bound
-    return found
 
 
 def _weight(model: Model, dequantize: Any) -> np.ndarray:
@@ -138,12 +114,14 @@ def _weight(model: Model, dequantize: Any) -> np.ndarray:
         step, [i for i in range(integers.ndim) if i != axis])
 
 
-def _convert(model: Model, block: Any, op: Any, weight: Any, quantize: Any,
-             least: Optional[float], saturates: bool,
+def _convert(model: Model, block: Any, layer: Quantized, saturates: bool,
              made: Dict[Tuple[int, float, int], str]) -> bool:
-    matrix = _weight(model, weight)
+    op, quantize, least = layer.op, layer.source, layer.least
+    matrix = _weight(model, layer.weight)
     highest = float(model.parameter(quantize.input('Scale')[0]).reshape(-1)[0])
-    if matrix.ndim != 2 or not highest > 0:
+    transposed = any(
+        op.has_attr(a) and op.attr(a) for a in ('trans_x', 'trans_y'))
+    if transposed or matrix.ndim != 2 or not highest > 0:
         return False
     step = np.abs(matrix).max(0) / 127
     step[step == 0] = 1

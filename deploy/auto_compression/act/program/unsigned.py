@@ -69,8 +69,8 @@ HEADROOM = 1.1
 
 
 @dataclass(frozen=True)
-class _Convolution:
-    """A quantized convolution and where its operands come from."""
+class Quantized:
+    """A quantized operator and where its operands come from."""
     index: int  # in its block
     op: Any
     weight: Any  # the weight's dequantize_linear
@@ -78,24 +78,28 @@ class _Convolution:
     least: Optional[float]  # no value of the source is less; None: unknown
 
 
-def _convolutions(block: Any) -> List[_Convolution]:
-    """The quantized plain convolutions, in program order."""
+def quantized(block: Any, slots: Dict[str, Tuple[str, str]]) -> List[Quantized]:
+    """The quantized operators of some types, in program order.
+
+    Args:
+        block: observers stripped.
+        slots: {operator type: inputs that hold the weight and the source}.
+    """
     # Names are written more than once: what is known of a value is looked up
     # where it is read.
     writer: Dict[str, Any] = {}
     least: Dict[str, float] = {}
     found = []
     for index, op in enumerate(block.ops):
-        if op.type == 'conv2d':
-            weight, source = (writer.get(op.input(n)[0])
-                              for n in ('Filter', 'Input'))
+        if op.type in slots:
+            names = [op.input(slot)[0] for slot in slots[op.type]]
+            weight, source = (writer.get(n) for n in names)
             if all(o is not None and o.type == 'dequantize_linear'
                    for o in (weight, source)):
                 found.append(
-                    _Convolution(index, op, weight,
-                                 writer[source.input('X')[0]],
-                                 least.get(op.input('Input')[0])))
-        bound = lower_bound(op, writer, least)
+                    Quantized(index, op, weight, writer[source.input('X')[0]],
+                              least.get(names[1])))
+        bound = _lower_bound(op, writer, least)
         for name in op.output_arg_names:
             writer[name] = op
             least.pop(name, None)
@@ -104,8 +108,8 @@ def _convolutions(block: Any) -> List[_Convolution]:
     return found
 
 
-def lower_bound(op: Any, writer: Dict[str, Any],
-                least: Dict[str, float]) -> Optional[float]:
+def _lower_bound(op: Any, writer: Dict[str, Any],
+                 least: Dict[str, float]) -> Optional[float]:
     """What no value that an operator gives is less than, None if not known.
 
     Args:
@@ -153,13 +157,14 @@ def shift_to_unsigned(model: Model, saturates: bool) -> int:
     with static_mode(runtime.import_paddle()):
         for block in model.program.blocks:
             # From the end: what is before keeps its index.
-            for convolution in reversed(_convolutions(block)):
+            for convolution in reversed(
+                    quantized(block, {'conv2d': ('Filter', 'Input')})):
                 changed += _shift(model, block, convolution, saturates)
             prune(block)
     return changed
 
 
-def _shift(model: Model, block: Any, it: _Convolution, saturates: bool) -> bool:
+def _shift(model: Model, block: Any, it: Quantized, saturates: bool) -> bool:
     op = it.op
     if it.least is None or op.attr('groups') != 1 or it.least < 0 and (any(
             op.attr('paddings')) or op.attr('padding_algorithm') == 'SAME'):
