@@ -21,6 +21,7 @@ linear algebra, no training.
 """
 
 import numpy as np
+from scipy.linalg import lapack
 
 # Columns rounded before the rest is brought up to date: results are the same,
 # large matrices are read less often.
@@ -68,7 +69,10 @@ def round_jointly(matrix: np.ndarray,
     order = np.argsort(-np.diag(energy), kind='stable')
     back = np.argsort(order, kind='stable')
     energy = energy[np.ix_(order, order)]
-    upper = np.linalg.cholesky(np.linalg.inv(energy)).T
+    # The transposed Cholesky factor of the inverse, by the factor of the
+    # matrix turned round: an eighth of the work of inverting it.
+    turned = np.linalg.cholesky(energy[::-1, ::-1])
+    upper = lapack.dtrtri(turned, lower=1)[0][::-1, ::-1]
     left = matrix[:, order]
     largest = np.abs(left).argmax(1)
     pinned = nearest[:, order]

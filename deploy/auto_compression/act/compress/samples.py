@@ -63,7 +63,8 @@ class Product:
 
     def rows(self, source: np.ndarray, kernel: Sequence[int], count: int,
              rng: np.random.Generator) -> np.ndarray:
-        """`count` random rows of the input matrix, with replacement.
+        """`count` random rows of the input matrix; each of them once if it
+        has no more.
 
         Args:
             source: the operator's input, (N, C, H, W) or (..., C).
@@ -72,11 +73,17 @@ class Product:
             rng: chooses them.
 
         Returns:
-            (count, elements of a row), dtype as `source`.
+            (at most count, elements of a row), dtype as `source`.
         """
+
+        def chosen(total: int) -> np.ndarray:
+            if total <= count:
+                return np.arange(total)
+            return rng.integers(0, total, count)
+
         if self.op.type != 'conv2d':
             flat = source.reshape(-1, source.shape[-1])
-            return flat[rng.integers(0, len(flat), count)]
+            return flat[chosen(len(flat))]
         top, bottom, left, right = _paddings(self.op)
         (down, right_by), (dy, dx) = (self.op.attr('strides'),
                                       self.op.attr('dilations'))
@@ -84,16 +91,14 @@ class Product:
         padded = np.pad(source, ((0, 0), (0, 0), (top, bottom), (left, right)))
         high = (padded.shape[2] - dy * (height - 1) - 1) // down + 1
         wide = (padded.shape[3] - dx * (width - 1) - 1) // right_by + 1
-        image, y, x = np.unravel_index(
-            rng.integers(0,
-                         len(padded) * high * wide, count),
-            (len(padded), high, wide))
-        # (count, C) for each place of the kernel.
+        image, y, x = np.unravel_index(chosen(len(padded) * high * wide),
+                                       (len(padded), high, wide))
+        # (rows, C) for each place of the kernel.
         places = [
             padded[image, :, y * down + i * dy, x * right_by + j * dx]
             for i in range(height) for j in range(width)
         ]
-        return np.stack(places, axis=2).reshape(count, -1)
+        return np.stack(places, axis=2).reshape(len(image), -1)
 
 
 def _paddings(op: Any) -> Sequence[int]:
@@ -163,7 +168,7 @@ class Sampler:
             seed: of the choice of rows.
 
         Returns:
-            {product's name: (about ROWS, elements of a row) float32}.
+            {product's name: (at most about ROWS, elements of a row) float32}.
         """
         paddle = runtime.import_paddle()
         model = self._model
