@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from act import cli, files, results, signals
 from act.compress import job, loop, ptq, qat
@@ -153,7 +154,7 @@ def test_training_keeps_the_model_so_far(place, qat_run):
     assert process.returncode == 130, said
     kept = place / 'out' / 'older_interrupted'
     line = said.splitlines()[-1]
-    assert line.startswith('stopped at iteration ')
+    assert line.startswith('stopped at iteration ') and '--resume' in line
     assert "the model so far: 'out/older_interrupted'" in line
     assert older.digest() == digest
     # A whole result, best and last, beside the older one.
@@ -164,7 +165,11 @@ def test_training_keeps_the_model_so_far(place, qat_run):
     assert record['quantized_ops'] == 65
     for directory in (kept, kept / job.LAST):
         Model.load(ModelFiles(str(directory)))
-    assert set(tree(place)) - set(before) == {
+    assert {
+        n
+        for n in set(tree(place)) - set(before)
+        if not n.startswith('out/older_checkpoints/iteration_')
+    } == {
         os.path.join('out', 'older_interrupted', name)
         for name in tree(str(kept))
     }
@@ -274,7 +279,14 @@ def test_a_signal_made_another_error_of():
 
 class Trained(Session):
     """A session whose model is another's; sends signals as it is told."""
-    frozen = ()
+    frozen = kept_ranges = ()
+    iterations = 0
+
+    def values(self):
+        return {'steps': np.int64(self.steps)}
+
+    def schedule(self):
+        return None
 
     def __init__(self, source, during_step=(), during_save=()):
         super().__init__()
@@ -299,7 +311,7 @@ class Trained(Session):
     'step, save, made',
     [
         ((1, ), (), 'new_interrupted'),
-        # A second signal drops what there was.
+        # A second signal drops what there was, but for the checkpoint.
         ((1, ), (1, ), None),
         # One that comes when training is over waits; two are meant.
         ((), (1, ), 'new'),
@@ -318,17 +330,26 @@ def test_what_is_kept(settings, int8_model, place, monkeypatch, capsys, step,
     code = cli.run(lambda: job.compress(changed, 'out/new', []) and None)
     assert code == 130
     said = capsys.readouterr().err.splitlines()[-1]
+    done = 2 if step else 3  # an iteration is finished
+    checkpoints = {
+        'out/new_checkpoints/iteration_%08d/%s' % (done, name)
+        for name in ('training.json', 'values.npz')
+    }
     if made is None:
-        assert tree(place) == before and said == 'stopped'
+        assert set(tree(place)) == {*before, *checkpoints}
+        assert said == 'stopped'
         return
     kept = str(place / 'out' / made)
-    assert set(os.listdir(str(place / 'out'))) == {'older', made}
+    assert set(os.listdir(str(place / 'out'))) == {
+        'older', made, *(['new_checkpoints'] if step else [])
+    }
     record = results.read_json(os.path.join(kept, job.RECORD))
-    assert record['train_iterations'] == (1 if step else 3)
-    assert record['best_iteration'] == (1 if step else 3)
+    assert record['train_iterations'] == done
+    assert record['best_iteration'] == done
     if step:
-        assert said == ("stopped at iteration 1 of 3; the model so far: "
-                        "'out/new_interrupted'")
+        assert checkpoints <= set(tree(place))
+        assert said == ("stopped at iteration 2 of 3; --resume goes on; the "
+                        "model so far: 'out/new_interrupted'")
     for directory in (kept, os.path.join(kept, job.LAST)):
         Model.load(ModelFiles(directory))
     # It can be replaced by the next.
@@ -387,8 +408,8 @@ def test_loop_returns_what_there_is(at):
     class Stopping(Session):
 
         def step(self, feed):
-            if self.steps == at:
-                send()
+            if self.steps == at - 1:
+                send()  # the iteration is finished first
             return super().step(feed)
 
     kept = []
@@ -416,6 +437,7 @@ def test_loop_without_an_iteration_has_nothing_to_keep():
     class Stopping(Session):
 
         def step(self, feed):
+            send()
             send()
 
     assert cli.run(lambda: run(Stopping()) and None) == 130

@@ -13,6 +13,7 @@
 # limitations under the License.
 """The training loop, with a session that is made up."""
 
+import copy
 import itertools
 import math
 
@@ -98,9 +99,52 @@ def test_loss_that_is_not_finite_stops(value):
     assert session.steps == 3
 
 
-def test_hooks_and_start():
+def test_hooks_and_what_was_done_before():
     seen = []
+    before = loop.TrainResult(log=[{'iteration': i} for i in range(1, 8)],
+                              seconds=50)
     session = Session()
-    run(session, hooks=[lambda i, row: seen.append((i, row['loss']))], start=7)
-    assert seen == [(8, 1.0), (9, 1.0), (10, 1.0)]
-    assert session.steps == 3
+    session.steps = 7
+    result = run(session,
+                 metrics={
+                     8: 0.5,
+                     10: 0.6
+                 },
+                 hooks=[lambda i, row: seen.append((i, *row))],
+                 result=before)
+    terms = ('loss', 'l2', 'iteration', 'learning_rate', 'images_per_second')
+    assert seen == [(8, *terms), (8, 'mAP'), (9, *terms), (10, *terms),
+                    (10, 'mAP')]
+    assert session.steps == 10 and len(result.log) == 10
+    assert 50 < result.seconds < 60
+
+
+@pytest.mark.parametrize('at', range(1, 11))
+@pytest.mark.parametrize('evaluated', [True, False])
+def test_gone_on_with_as_if_never_stopped(at, evaluated):
+    """What is kept at any iteration leads to the same end."""
+    metrics = {4: 0.3, 8: 0.5, 10: 0.4} if evaluated else None
+    kept = {}
+
+    def keep(result, due):
+        kept.setdefault(len(result.log), copy.deepcopy(result))
+        assert due == (len(result.log) == 10
+                       or evaluated and len(result.log) in metrics)
+
+    whole = run(Session(), metrics=metrics, checkpoint=keep)
+    assert sorted(kept) == list(range(1, 11))
+    session = Session()
+    session.steps = at
+    again = run(session, metrics=metrics, result=kept[at])
+    assert again.metrics == whole.metrics
+    assert again.best_iteration == whole.best_iteration
+    assert again.best_state == whole.best_state
+    assert len(again.log) == 10 and session.steps == 10
+
+
+def test_evaluation_that_was_cut_off_is_made_up_for():
+    session = Session()
+    session.steps = 4
+    before = loop.TrainResult(log=[{'iteration': i} for i in range(1, 5)])
+    result = run(session, metrics={4: 0.9, 8: 0.5, 10: 0.4}, result=before)
+    assert result.best_iteration == 4 and result.best_state == {'steps': 4}

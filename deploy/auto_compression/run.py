@@ -19,6 +19,8 @@ Examples:
         --save_dir output/qat -o Quantization.strategy=qat
     python run.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
         -o Preset=coco Reader.dataset_dir=/data/coco
+    python run.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
+        --save_dir output/qat -o Quantization.strategy=qat --resume
 """
 
 import argparse
@@ -53,6 +55,15 @@ def parse_args() -> argparse.Namespace:
     cli.add_flag(parser,
                  '--skip_bad_images',
                  help='leave out images that are missing or broken')
+    cli.add_flag(parser,
+                 '--resume',
+                 help='go on with a training that was stopped or killed, from '
+                 'the checkpoints beside --save_dir')
+    cli.add_flag(parser, '--use_vdl', help='log training for VisualDL')
+    parser.add_argument('--vdl_log_dir',
+                        type=cli.path,
+                        default='vdl_log_dir/scalar',
+                        help="of VisualDL's log (default: %(default)s)")
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 
@@ -69,7 +80,13 @@ def main() -> None:
                              "--output_json '%s'" % args.output_json,
                              directory=False)
     from act.compress import job
-    record = job.compress(settings, save_dir, sys.argv, args.skip_bad_images)
+    record = job.compress(
+        settings,
+        save_dir,
+        sys.argv,
+        args.skip_bad_images,
+        resume=args.resume,
+        vdl_log_dir=args.vdl_log_dir if args.use_vdl else None)
     if args.output_json:
         results.write_json(record, args.output_json)
     print(results.table(record))

@@ -396,6 +396,8 @@ class TrainSection(_Section):
     eval_iter: Count
     batch_size: Count = 4
     eval_images: _checked(Optional[int], _or_none(_whole(1))) = None
+    # Iterations between checkpoints; None: five minutes.
+    checkpoint_iter: _checked(Optional[int], _or_none(_whole(1))) = None
     learning_rate: _checked(Union[float, Dict[str, Any]], _learning_rate)
     optimizer_builder: _checked(Dict[str, Any], _optimizer_builder) = {
         'optimizer': {

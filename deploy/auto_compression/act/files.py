@@ -14,13 +14,25 @@
 """Files and directories that appear whole or not at all."""
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
-from typing import Iterator
+from typing import Iterator, Optional, Tuple
 
 from . import signals
 from .errors import UserError
+
+
+def file_digest(*paths: str) -> str:
+    """SHA-256 over the content of files, hexadecimal."""
+    sha = hashlib.sha256()
+    for path in paths:
+        with open(path, 'rb') as f:
+            for block in iter(lambda: f.read(1 << 20), b''):
+                sha.update(block)
+    return sha.hexdigest()
 
 
 def write_whole(path: str, content: bytes) -> None:
@@ -69,6 +81,9 @@ def work_directory(target: str, prefix: str) -> Iterator[str]:
     """A directory beside `target` to make it in; gone at the end, and with it,
     if nothing came of it, the directories that were made on the way.
 
+    What a process that was killed has left beside it, under the same prefix,
+    goes too: a living one holds a lock on its directory.
+
     Raises:
         OSError: it cannot be made.
     """
@@ -78,20 +93,62 @@ def work_directory(target: str, prefix: str) -> Iterator[str]:
     while not os.path.lexists(place):
         missing.append(place)
         place = os.path.dirname(place)
-    work = None
+    work = lock = None
     try:
         with signals.held():
             os.makedirs(parent, exist_ok=True)
-            work = tempfile.mkdtemp(prefix=prefix, dir=parent)
+            _clear(parent, prefix)
+            work, lock = _locked_directory(parent, prefix)
         yield work
     finally:
         # A second Ctrl-C waits until nothing is left behind.
         with signals.held():
             if work is not None:
                 shutil.rmtree(work, ignore_errors=True)
+                if lock is not None:
+                    os.close(lock)
             with contextlib.suppress(OSError):  # not empty, or never made
                 for directory in missing:
                     os.rmdir(directory)
+
+
+def _lock(directory: str) -> Optional[int]:
+    """A descriptor that locks a directory until it is closed or its process
+    ends; None if another process has it, or it is not there (any more)."""
+    try:
+        held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.isdir(directory):
+            return held
+    except OSError:
+        pass
+    os.close(held)
+    return None
+
+
+def _locked_directory(parent: str, prefix: str) -> Tuple[str, Optional[int]]:
+    # Between the two steps another process may take it for a dead one's. Where
+    # the file system knows no locks, nothing is ever cleared.
+    for _ in range(10):
+        work = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        lock = _lock(work)
+        if lock is not None or os.path.isdir(work):
+            break
+    return work, lock
+
+
+def _clear(parent: str, prefix: str) -> None:
+    """Remove the work directories of processes that were killed."""
+    for name in os.listdir(parent):
+        if name.startswith(prefix):
+            path = os.path.join(parent, name)
+            lock = _lock(path)
+            if lock is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)
 
 
 @contextlib.contextmanager

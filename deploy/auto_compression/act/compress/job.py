@@ -23,6 +23,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ from ..accuracy import CocoEvaluator, from_model_output
 from ..errors import UserError, hint, unknown
 from ..files import (
     check_writable,
+    file_digest,
     replace_directory,
     work_directory,
     writing,
@@ -50,6 +52,7 @@ from ..program.inspect import (
     quantized_ops,
 )
 from ..program.model import Model, ModelFiles
+from . import checkpoint, loop, vdl
 
 CONFIG, READER, RECORD, LOG = ('config.yml', 'reader.yml', 'record.json',
                                'train_log.csv')
@@ -262,35 +265,57 @@ class _Source:
 def compress(settings: config.Settings,
              save_dir: str,
              command: List[str],
-             skip_bad_images: bool = False) -> Dict[str, Any]:
+             skip_bad_images: bool = False,
+             *,
+             resume: bool = False,
+             vdl_log_dir: Optional[str] = None) -> Dict[str, Any]:
     """Compress a model and write a result directory.
 
     Args:
         settings: of the model.
         save_dir: the result directory; replaced whole, at the end. Training
             that is stopped leaves its model so far in another, of this name
-            with INTERRUPTED.
+            with INTERRUPTED, and checkpoints (see `checkpoint`).
         command: as the user gave it, for the record.
         skip_bad_images: leave images out that are missing or broken.
+        resume: go on with the training whose checkpoints are there.
+        vdl_log_dir: where VisualDL's log goes; None: there is none.
 
     Returns:
         the record that was written.
 
     Raises:
-        UserError: bad input, or training that diverged. Nothing is left
-            behind then, and an older result stays.
+        UserError: bad input, or training that diverged. Nothing but
+            checkpoints is left behind then, and an older result stays.
         signals.Stopped: a signal came; its message says what was kept.
     """
     strategy = settings.Quantization.strategy
     if strategy == 'qat' and settings.TrainConfig is None:
         raise UserError("%s: strategy qat needs a TrainConfig section" %
                         settings.path)
+    if strategy != 'qat' and (resume or vdl_log_dir):
+        raise UserError(
+            '%s is for training; %s has Quantization.strategy %s' %
+            ('--resume' if resume else '--use_vdl', settings.path, strategy))
     interrupted = os.path.abspath(save_dir) + INTERRUPTED
     _check_target(save_dir)
     if strategy == 'qat':
         _check_target(interrupted)
     ensure_exported(settings)
     source = _Source(settings, skip_bad_images)
+    checkpoints, found = None, None
+    if strategy == 'qat':
+        checkpoints = checkpoint.Checkpoints(
+            save_dir, _origin(source), settings.TrainConfig.checkpoint_iter)
+        if resume:
+            found = checkpoints.read()
+        elif checkpoints.iterations():
+            print("'%s' holds iteration %d of a run that did not come to its "
+                  'end; --resume goes on with it. This one begins anew, and '
+                  'takes its place with its own first checkpoint' %
+                  (os.path.relpath(
+                      checkpoints.directory), checkpoints.iterations()[-1]),
+                  flush=True)
     what = "--save_dir '%s'" % save_dir
     with writing(what), work_directory(save_dir, '.compress_') as work, \
             contextlib.ExitStack() as ending:
@@ -303,7 +328,9 @@ def compress(settings: config.Settings,
         if strategy == 'ptq':
             fields = _ptq(source, copied, made)
         else:
-            fields, stopped = _qat(source, copied, made, what, ending)
+            fields, stopped = _qat(source, copied, made, what, ending,
+                                   checkpoints, found,
+                                   _hooks(vdl_log_dir, ending))
         fields['train_seconds'] = fields.get('train_seconds') or \
             time.perf_counter() - start
         target = interrupted if stopped else save_dir
@@ -312,10 +339,39 @@ def compress(settings: config.Settings,
         results.write_json(record, os.path.join(made, RECORD))
         replace_directory(made, target)
         if stopped:
+            # SIGINT's code whatever the signal: this one can be gone on with.
             raise signals.Stopped(
-                stopped.number, "%s; the model so far: '%s'" %
+                signal.SIGINT, "%s; --resume goes on; the model so far: '%s'" %
                 (fields['error'], os.path.relpath(interrupted)))
+        if checkpoints is not None:
+            checkpoints.remove()
+            shutil.rmtree(interrupted, ignore_errors=True)
         return record
+
+
+def _origin(source: _Source) -> Dict[str, Any]:
+    """What a run that goes on must have in common with the one before."""
+    settings = source.settings
+    origin: Dict[str, Any] = {
+        'the float model': source.files.digest(),
+        'the annotation file': file_digest(source.train.annotation_path),
+        'the reader file': file_digest(source.reader.file),
+        'paddle': runtime.environment()['paddle'],
+    }
+    for section in ('QuantAware', 'Distillation', 'Quantization',
+                    'TrainConfig'):
+        values = getattr(settings, section).model_dump(mode='json')
+        for key, value in values.items():
+            if key not in ('train_iter', 'checkpoint_iter', 'num_workers'):
+                origin['%s.%s' % (section, key)] = value
+    return origin
+
+
+def _hooks(vdl_log_dir: Optional[str],
+           ending: contextlib.ExitStack) -> List[loop.Hook]:
+    if vdl_log_dir is None:
+        return []
+    return [ending.enter_context(vdl.scalars(vdl_log_dir))]
 
 
 def _check_target(directory: str) -> None:
@@ -355,21 +411,30 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
 
 
 def _qat(
-    source: _Source, copied: ModelFiles, made: str, what: str,
-    ending: contextlib.ExitStack
+        source: _Source, copied: ModelFiles, made: str, what: str,
+        ending: contextlib.ExitStack, checkpoints: checkpoint.Checkpoints,
+        found: Optional[checkpoint.Checkpoint], hooks: List[loop.Hook]
 ) -> Tuple[Dict[str, Any], Optional[signals.Stopped]]:
     """Train and save. Returns the record's fields, and the signal that stopped
-    training; if none did, one that comes later waits for `ending`."""
-    from . import loop, qat
+    training; if none did, one that comes later waits for `ending`. `found` is
+    what is gone on with."""
+    from . import qat
     settings = source.settings
     train = settings.TrainConfig
     begin = time.perf_counter()
     print('prepare: teacher, student, quantization', flush=True)
     session = qat.build(copied, settings.QuantAware, settings.Distillation,
                         train, settings.path)
-    fields = {}
+    fields: Dict[str, Any] = {}
     # PACT learns ranges of its own.
-    if settings.Quantization.weight_rounding == 'gptq' and \
+    if found is not None:
+        fields = found.fields
+        session.go_on(len(found.result.log), found.values, found.schedule,
+                      found.kept_ranges)
+        print("going on after iteration %d of '%s'" %
+              (session.iterations, os.path.relpath(checkpoints.directory)),
+              flush=True)
+    elif settings.Quantization.weight_rounding == 'gptq' and \
             not settings.QuantAware.use_pact:
         start = os.path.join(os.path.dirname(copied.directory), 'start')
         fields = _ptq(source, copied, start)
@@ -379,16 +444,23 @@ def _qat(
           (prepared, len(session.frozen)),
           flush=True)
     feeds = data.prefetch(
-        data.endless(source.train.records, train.batch_size, train.seed),
-        source.feed_training)
+        data.endless(source.train.records, train.batch_size, train.seed,
+                     session.iterations), source.feed_training)
     evaluate = None
     if source.val is not None:
         evaluate = evaluator_of(session, source, source.val)
+
+    def keep(result: loop.TrainResult, due: bool) -> None:
+        checkpoints.after(session, result, due, fields)
+
     try:
         result = loop.train(session,
                             feeds,
                             train,
                             evaluate=evaluate,
+                            hooks=hooks,
+                            checkpoint=keep,
+                            result=found and found.result,
                             where=settings.path)
     finally:
         feeds.close()

@@ -14,7 +14,7 @@
 """Post-training quantization: ranges from a few images, no training."""
 
 import logging
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Dict, Iterator, List
 
 import numpy as np
 
@@ -49,6 +49,34 @@ def uniform_histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return counts
 
 
+# Paddle holds every activation that gets a range at once: 23 GiB for DINO-R50.
+# Here the program runs more than once an image, and holds as much (bytes) at a
+# time; the first time, when sizes are not known, as many of them.
+_MEMORY = 2 << 30
+_FIRST = 100
+
+
+class _Feed:
+    """Stands for an executor that only keeps what it is fed."""
+
+    def run(self, feed: Any, **_: Any) -> None:
+        self.feed = feed
+
+
+def _parts(sizes: Dict[str, int], limit: int) -> List[List[str]]:
+    """Consecutive names whose sizes add up to no more than `limit`, if they can
+    be parted so."""
+    parts: List[List[str]] = [[]]
+    held = 0
+    for name, size in sizes.items():
+        if parts[-1] and held + size > limit:
+            parts.append([])
+            held = 0
+        parts[-1].append(name)
+        held += size
+    return parts
+
+
 def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
     """Paddle's PostTrainingQuantization, of what has a range, and with
     `uniform_histogram`.
@@ -63,6 +91,7 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
     floats = (paddle.float16, paddle.float32, paddle.float64)
 
     class Calibration(base):
+        _measured = False
 
         def _collect_target_varnames(self):
             leave_in_float(self._program, self._scope, quant)
@@ -102,22 +131,63 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
                         'image; add it to float_weights' %
                         (where, op.type, weight))
                 self._leave_out(name)
-                # As Paddle does with the others when it is done.
-                var.persistable = False
-                self._scope.find_var(name).get_tensor()._clear()
                 for found in (self._sampling_act_abs_min_max,
                               self._sampling_act_histogram,
                               self._quantized_threshold,
                               self._quantized_var_avg):
                     found.pop(name, None)
 
+        def _set_activation_persistable(self):
+            names = [
+                n for n in dict.fromkeys(
+                    v.name for v in self._program.list_vars())
+                if n in self._quantized_act_var_name
+            ]
+            self._parts = [(part, self._holding(part))
+                           for part in _parts(dict.fromkeys(names, 1), _FIRST)]
+            # Paddle's loop runs the program once a batch, then collects.
+            self._runs, self._executor = self._executor, _Feed()
+
+        def _reset_activation_persistable(self):
+            self._executor = self._runs
+
+        def _holding(self, names):
+            """The program, keeping the values of these variables."""
+            program = self._program.clone()
+            for var in program.list_vars():
+                if var.name in names:
+                    var.persistable = True
+            return program
+
+        def _in_parts(self, collect):
+            whole = self._quantized_act_var_name
+            sizes = {}
+            for part, program in self._parts:
+                self._runs.run(program,
+                               feed=self._executor.feed,
+                               fetch_list=self._fetch_list,
+                               return_numpy=False,
+                               scope=self._scope)
+                self._quantized_act_var_name = whole & set(part)
+                held = set(self._quantized_act_var_name)
+                self._leave_out_infinite()
+                collect(self)
+                whole -= held - self._quantized_act_var_name
+                for name in part:
+                    tensor = self._scope.find_var(name).get_tensor()
+                    sizes[name] = np.prod(tensor.shape()) * 4
+                    tensor._clear()
+            self._quantized_act_var_name = whole
+            if not self._measured:
+                self._measured = True
+                self._parts = [(part, self._holding(part))
+                               for part in _parts(sizes, _MEMORY)]
+
         def _collect_activation_abs_min_max(self):
-            self._leave_out_infinite()
-            super()._collect_activation_abs_min_max()
+            self._in_parts(base._collect_activation_abs_min_max)
 
         def _sampling(self):
-            self._leave_out_infinite()
-            super()._sampling()
+            self._in_parts(base._sampling)
 
         def _sample_histogram(self):
             for name in self._quantized_act_var_name:

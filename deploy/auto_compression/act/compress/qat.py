@@ -24,8 +24,8 @@ import copy
 import io
 import logging
 import os
-from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -40,6 +40,8 @@ from ..program.observers import separate, strip_observers
 from .irgraph import fast_irgraph
 from .selection import SKIPPED, is_constant, leave_in_float
 
+# Prefix that PaddleSlim gives the teacher's variables; they never change.
+_TEACHER = 'teacher_'
 NORM_OPS = ('batch_norm', 'sync_batch_norm', 'layer_norm', 'instance_norm')
 
 
@@ -61,6 +63,11 @@ class QatSession:
     optimizer: Any
     quant_config: Dict[str, Any]
     frozen: List[str]  # parameters that training leaves alone
+    naming: Any  # the generator that named what was added to the programs
+    seed: int = 0
+    iterations: int = 0  # done so far
+    # Activations whose ranges training leaves alone.
+    kept_ranges: List[str] = field(default_factory=list)
 
     def learning_rate(self) -> float:
         """Of the next step."""
@@ -70,6 +77,8 @@ class QatSession:
 
     def step(self, feed: Batch) -> Dict[str, float]:
         """One iteration. Returns the loss and its terms."""
+        # Random numbers follow from the iteration: nothing of them to keep.
+        self.paddle.seed(self.seed + self.iterations)
         with self._inside():
             # A copy: the executor drops inputs that the program, cut off at
             # the distillation nodes, does not need.
@@ -78,6 +87,7 @@ class QatSession:
                                   fetch_list=list(self.loss_vars.values()))
         if self.scheduler is not None:
             self.scheduler.step()
+        self.iterations += 1
         return {
             name: float(np.asarray(v).mean())
             for name, v in zip(self.loss_vars, values)
@@ -94,23 +104,64 @@ class QatSession:
 
     def state(self) -> Dict[str, np.ndarray]:
         """Copies of the test program's parameters and ranges."""
-        return {
-            v.name: np.array(self.scope.find_var(v.name).get_tensor())
-            for v in self.test_program.list_vars()
-            if v.persistable and v.name not in ('feed', 'fetch')
-        }
+        return self._copies([self.test_program])
+
+    def values(self) -> Dict[str, np.ndarray]:
+        """Copies of all that training changes: the state, what the ranges are
+        averaged from, and the optimizer's."""
+        return self._copies([self.test_program, self.train_program])
+
+    def _copies(self, programs: Sequence[Any]) -> Dict[str, np.ndarray]:
+        found = {}
+        for program in programs:
+            for v in program.list_vars():
+                if v.persistable and v.name not in ('feed', 'fetch') and \
+                        not v.name.startswith(_TEACHER):
+                    tensor = self.scope.find_var(v.name).get_tensor()
+                    if tensor._is_initialized():
+                        found[v.name] = np.array(tensor)
+        return found
 
     def restore(self, state: Dict[str, np.ndarray]) -> None:
-        """Set what `state` returned."""
+        """Set what `state` or `values` returned."""
         for name, value in state.items():
             self._set(name, value)
+
+    def schedule(self) -> Optional[Dict[str, Any]]:
+        """State of the learning rate's schedule, of plain numbers; None without
+        one."""
+        return None if self.scheduler is None else self.scheduler.state_dict()
+
+    def go_on(self, iterations: int, values: Dict[str, np.ndarray],
+              schedule: Optional[Dict[str, Any]],
+              kept_ranges: Sequence[str]) -> None:
+        """Take up training where another session left it.
+
+        Args:
+            iterations: that it did.
+            values, schedule, kept_ranges: what it had then.
+
+        Raises:
+            UserError: its programs were not the same.
+        """
+        if set(values) != set(self.values()):
+            raise UserError("--resume: the checkpoint's variables are not "
+                            'those of this model; start without --resume')
+        self.keep_ranges(kept_ranges)
+        self.restore(values)
+        if self.scheduler is not None:
+            self.scheduler.set_state_dict(schedule)
+        self.iterations = iterations
 
     def save(self, files: ModelFiles) -> None:
         """Convert the student as it is now and write it as a model that keeps
         its Q/DQ operators. The student can be trained on afterwards."""
         from paddleslim.quant import convert
         state = self.state()
-        with self._inside(), fast_irgraph():
+        # Names go on where building ended, whatever the process has named
+        # since: a run that was gone on with saves the same program.
+        names = self.paddle.utils.unique_name.guard(copy.deepcopy(self.naming))
+        with self._inside(), names, fast_irgraph():
             # convert() replaces the weights in the scope by int8 ones.
             program = convert(self.test_program.clone(for_test=True),
                               self.exe.place,
@@ -137,10 +188,9 @@ class QatSession:
         distillation compares it does not. There ranges stayed at the 0.001 they
         are made with, and PP-YOLOE's projection made every box a point.
         """
-        program = getattr(self.test_program, '_program', self.test_program)
         weights = set(self._weights().values())
-        for op in program.global_block().ops:
-            if op.type != 'quantize_linear' or op.input('X')[0] not in weights:
+        for op in self._quantizers():
+            if op.input('X')[0] not in weights:
                 continue
             weight, scale = (np.array(
                 self.scope.find_var(op.input(key)[0]).get_tensor())
@@ -180,24 +230,32 @@ class QatSession:
                 weight.input('Scale')[0])
         names = self._weights()
         of_weight = {names[output]: step for output, step in steps.items()}
-        for program in (self.train_program, self.test_program):
-            program = getattr(program, '_program', program)
-            for op in program.global_block().ops:
-                if op.type != 'quantize_linear':
-                    continue
-                name = op.input('X')[0]
-                if name in ranges:
-                    op._set_attr('is_test', True)
-                    self._set(
-                        op.input('Scale')[0],
-                        ranges[name].reshape(-1).astype(np.float32))
-                elif name in of_weight:
-                    self._set(
-                        op.input('Scale')[0],
-                        of_weight[name].reshape(-1).astype(np.float32))
+        self.keep_ranges(list(ranges))
+        for op in self._quantizers():
+            name = op.input('X')[0]
+            step = ranges.get(name, of_weight.get(name))
+            if step is not None:
+                self._set(
+                    op.input('Scale')[0],
+                    step.reshape(-1).astype(np.float32))
         for output, value in weights.items():
             self._set(names[output], value.astype(np.float32))
         return len(weights)
+
+    def keep_ranges(self, activations: Sequence[str]) -> None:
+        """Let training leave the ranges of these activations as they are."""
+        self.kept_ranges = sorted(activations)
+        kept = set(activations)
+        for op in self._quantizers():
+            if op.input('X')[0] in kept:
+                op._set_attr('is_test', True)
+
+    def _quantizers(self) -> Iterator[Any]:
+        for program in (self.train_program, self.test_program):
+            program = getattr(program, '_program', program)
+            for op in program.global_block().ops:
+                if op.type == 'quantize_linear':
+                    yield op
 
     def _weights(self) -> Dict[str, str]:
         """{output of an operator with weights: its float weight}."""
@@ -446,6 +504,7 @@ def build(files: ModelFiles,
         train_info, test_info, used = cc.build_quant_program(
             exe, exe.place, dict(quant_config), train_info, test_info)
         exe.run(train_info.startup_program)
+        naming = paddle.base.unique_name.generator
 
     scheduler = train_info.learning_rate
     if isinstance(scheduler, float):
@@ -468,7 +527,9 @@ def build(files: ModelFiles,
                          scheduler=scheduler,
                          optimizer=train_info.optimizer,
                          quant_config=used,
-                         frozen=frozen)
+                         frozen=frozen,
+                         naming=naming,
+                         seed=train.seed)
     session.measure_weights()
     return session
 

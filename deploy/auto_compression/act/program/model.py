@@ -13,7 +13,6 @@
 # limitations under the License.
 """An inference model on disk and in memory."""
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import Any, Iterator, List
@@ -23,7 +22,7 @@ import numpy as np
 from .. import runtime
 from ..config import GlobalSection
 from ..errors import UserError
-from ..files import replace_directory, work_directory
+from ..files import file_digest, replace_directory, work_directory
 
 
 @dataclass(frozen=True)
@@ -83,12 +82,7 @@ class ModelFiles:
 
     def digest(self) -> str:
         """SHA-256 over both files, hexadecimal."""
-        sha = hashlib.sha256()
-        for path in (self.model_path, self.params_path):
-            with open(path, 'rb') as f:
-                for block in iter(lambda: f.read(1 << 20), b''):
-                    sha.update(block)
-        return sha.hexdigest()
+        return file_digest(self.model_path, self.params_path)
 
 
 class Model:

@@ -1,0 +1,85 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs of run.py that SIGKILL ends at a moment of choice, for tests and
+benchmarks."""
+
+import glob
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from act.files import file_digest
+
+# What lies in the directory of results while a step goes on.
+STEPS = {
+    'checkpoint': 'run_checkpoints/.checkpoint_*',
+    'convert': '.compress_*/.convert_*',
+    'result': '.compress_*/result/model.pdmodel',
+}
+
+
+def start(arguments, place, log):
+    """Start run.py (or what `arguments` begins with) with the result directory
+    'run' below `place`."""
+    os.makedirs(place, exist_ok=True)
+    with open(log, 'ab') as f:
+        return subprocess.Popen(
+            [sys.executable, *arguments, '--save_dir', 'run'],
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            stdout=f,
+            stderr=subprocess.STDOUT)
+
+
+def kill_at(process, place, log, moment, number=signal.SIGKILL):
+    """Send a process a signal at a moment: seconds, a key of STEPS, or what its
+    log says; wait for its end. Returns whether it was still running."""
+    begin = time.monotonic()
+
+    def come():
+        if not isinstance(moment, str):
+            return time.monotonic() - begin >= moment
+        if moment in STEPS:
+            return glob.glob(os.path.join(place, STEPS[moment]))
+        with open(log, 'rb') as f:
+            return moment.encode() in f.read()
+
+    while process.poll() is None:
+        if come():
+            process.send_signal(number)
+            process.wait()
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def result(place):
+    """{file: digest} of the models and the log of a finished run."""
+    names = [
+        os.path.join(directory, name) for directory in ('', 'last')
+        for name in ('model.pdmodel', 'model.pdiparams')
+    ]
+    found = {n: file_digest(os.path.join(place, 'run', n)) for n in names}
+    with open(os.path.join(place, 'run', 'train_log.csv'),
+              encoding='utf-8') as f:
+        # Without images a second.
+        found['log'] = [line.rsplit(',', 1)[0] for line in f]
+    return found
+
+
+def leftovers(place):
+    """What lies beside the result."""
+    return sorted(set(os.listdir(place)) - {'run'})
