@@ -41,7 +41,7 @@ DOCUMENTS = MANUALS + ('README.md', 'CONTRIBUTING.md')
 SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'demo/shapes.py',
            'demo/train.py')
 # What the scripts make, so that no checkout has it.
-MADE_ROOTS = ('output', 'dataset', 'inference_model', '.venv')
+MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv')
 MADE_FILES = {
     job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES
 }.union(export.FILES)

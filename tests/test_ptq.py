@@ -57,6 +57,22 @@ def test_ranges_are_those_of_paddles_own_sampling(float_model, settings,
         }
 
     fast = scales(str(tmp_path / 'fast'))
+    # A few activations held at a time.
+    monkeypatch.setattr(ptq, '_FIRST', 90)
+    monkeypatch.setattr(ptq, '_MEMORY', 8 << 20)
+    made = []
+    parts = ptq._parts
+
+    def counted(*args):
+        made.append(len(parts(*args)))
+        return parts(*args)
+
+    monkeypatch.setattr(ptq, '_parts', counted)
+    parted = scales(str(tmp_path / 'parted'))
+    for name, value in fast.items():
+        np.testing.assert_array_equal(value, parted[name], err_msg=name)
+    first, measured = made
+    assert first > 1 and measured > 2
     monkeypatch.setattr(ptq, '_calibration', lambda base, quant, where: base)
     slow = scales(str(tmp_path / 'slow'))
     assert len(fast) > 50 and sorted(fast) == sorted(slow)

@@ -52,8 +52,8 @@ def uniform_histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 # Paddle holds every activation that gets a range at once: 23 GiB for DINO-R50.
 # Here the program runs more than once an image, and holds as much (bytes) at a
 # time; the first time, when sizes are not known, as many of them.
-_MEMORY = 2 << 30
-_FIRST = 100
+_MEMORY = 6 << 30
+_FIRST = 300
 
 
 class _Feed:
