@@ -605,6 +605,7 @@ def test_qat_goes_on_with_whole_batches(settings, spoiled, tmp_path, skip,
 
     class Session:
         frozen = ()
+        iterations = 0
 
     def train(session, feeds, section, **_):
         passes = 2 * len(found['train']) // section.batch_size

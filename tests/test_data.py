@@ -16,6 +16,8 @@
 import itertools
 import json
 import os
+import threading
+import time
 
 import cv2
 import numpy as np
@@ -136,9 +138,15 @@ def test_endless_is_deterministic_and_goes_on():
         assert sorted(flat[start:start + 5]) == list('abcde')
 
 
-def test_prefetch_keeps_order_and_hands_exceptions_over():
-    assert list(data.prefetch(iter(range(20)),
-                              lambda x: x * x)) == [x * x for x in range(20)]
+@pytest.mark.parametrize('workers', [1, 2, 5])
+def test_prefetch_keeps_order_and_hands_exceptions_over(workers):
+
+    def square(x):
+        time.sleep(0.002 * (x % 3))  # later ones end sooner
+        return x * x
+
+    assert list(data.prefetch(range(20), square,
+                              workers)) == [x * x for x in range(20)]
 
     def fail(x):
         if x == 3:
@@ -147,9 +155,56 @@ def test_prefetch_keeps_order_and_hands_exceptions_over():
 
     seen = []
     with pytest.raises(UserError, match='broken'):
-        for value in data.prefetch(iter(range(20)), fail):
+        for value in data.prefetch(range(20), fail, workers):
             seen.append(value)
     assert seen == [0, 1, 2]
+    assert list(data.prefetch([], fail, workers)) == []
+
+
+def test_prefetch_reads_ahead_but_not_too_far():
+    started = []
+    held = data.prefetch(itertools.count(), started.append, workers=3, depth=2)
+    next(held)
+    held.close()  # waits for its threads
+    assert sorted(started) == list(range(len(started)))
+    assert 1 <= len(started) <= 5
+    assert not [t for t in threading.enumerate() if 'ThreadPool' in t.name]
+
+
+def test_workers_work_at_once():
+    meeting = threading.Barrier(3, timeout=30)  # one alone would time out
+    assert len(list(data.prefetch(range(6), lambda _: meeting.wait(), 3))) == 6
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(settings):
+    reader = data.open_reader(settings.Reader)
+    records = reader.train().records
+    one, four = (list(
+        itertools.islice(
+            data.prefetch(data.endless(records, 2, seed=3), reader.pipeline,
+                          workers), 5)) for workers in (1, 4))
+    for a, b in zip(one, four):
+        assert list(a) == list(b)
+        for name in a:
+            assert np.array_equal(a[name], b[name])
+
+
+def test_number_of_workers(settings, tmp_path):
+    section = settings.Reader.model_copy()
+    assert data.open_reader(section).workers == data.WORKERS
+    with open(section.file, encoding='utf-8') as f:
+        content = f.read()
+    section.file = str(tmp_path / 'reader.yml')
+    for text, wanted in (('3', 3), ('0', None), ('a', None), ('true', None)):
+        (tmp_path / 'reader.yml').write_text(content +
+                                             '\nworker_num: %s\n' % text)
+        if wanted:
+            assert data.open_reader(section).workers == wanted
+        else:
+            with pytest.raises(UserError, match='worker_num is .* from 1 to'):
+                data.open_reader(section)
+    section.worker_num = 7
+    assert data.open_reader(section).workers == 7
 
 
 def test_feed_maps_names_and_refuses_others():

@@ -101,7 +101,9 @@ def test_loss_that_is_not_finite_stops(value):
 
 def test_hooks_and_what_was_done_before():
     seen = []
-    before = loop.TrainResult(log=[{'iteration': i} for i in range(1, 8)],
+    before = loop.TrainResult(log=[{
+        'iteration': i
+    } for i in range(1, 8)],
                               seconds=50)
     session = Session()
     session.steps = 7

@@ -336,6 +336,9 @@ class ExportSection(_Section):
     options: _checked(Dict[str, Any], _options) = {}
 
 
+MAX_WORKERS = 256
+
+
 class ReaderSection(_Section):
     """Which images, and how they become the model's input."""
     file: Text
@@ -344,6 +347,8 @@ class ReaderSection(_Section):
     anno_path: OptionalText = None
     train_image_dir: OptionalText = None
     train_anno_path: OptionalText = None
+    # Threads that read ahead; None: as the reader file says.
+    worker_num: _checked(Optional[int], _or_none(_whole(1, MAX_WORKERS))) = None
 
 
 class DistillationSection(_Section):

@@ -17,14 +17,15 @@ The transforms are ppdet's own, so that pixels are what the detector was trained
 on; the annotation file is only asked which images there are.
 """
 
+import collections
 import os
-import queue
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import (
     Any,
     Callable,
+    Deque,
     Dict,
     Iterable,
     Iterator,
@@ -41,6 +42,10 @@ from . import annotations, config, images, runtime
 from .errors import UserError, unknown
 
 Batch = Dict[str, np.ndarray]
+
+# Threads that read ahead where neither configuration nor reader file say; as
+# PaddleDetection.
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -312,8 +317,10 @@ _ReaderLoader.add_multi_constructor('!', _tagged)
 @dataclass(frozen=True)
 class Reader:
     """A reader file with its overrides applied. Image sets are read on call;
-    `bad` is what became of their bad images."""
+    `bad` is what became of their bad images, `workers` the threads that read
+    ahead."""
     file: str
+    workers: int
     pipeline: Pipeline
     bad: images.BadImages
     train: Callable[[], ImageSet]
@@ -373,7 +380,13 @@ def open_reader(section: config.ReaderSection,
 
         return read
 
-    return Reader(path, pipeline, bad, image_set('TrainDataset', 'train_'),
+    workers = section.worker_num or content.get('worker_num', WORKERS)
+    if type(workers) is not int or not 0 < workers <= config.MAX_WORKERS:
+        raise UserError(
+            '%s: worker_num is %r; it must be a whole number from 1 '
+            'to %d' % (path, workers, config.MAX_WORKERS))
+    return Reader(path, workers, pipeline, bad,
+                  image_set('TrainDataset', 'train_'),
                   image_set('EvalDataset', ''))
 
 
@@ -407,46 +420,33 @@ def endless(records: Sequence[ImageRecord],
         yield batch
 
 
-def prefetch(items: Iterator[Any],
+def prefetch(items: Iterable[Any],
              apply: Callable[[Any], Any],
+             workers: int = 1,
              depth: int = 2) -> Iterator[Any]:
-    """`map(apply, items)`, done ahead in one thread (OpenCV lets go of the
-    GIL). An exception in the thread is raised here."""
-    done: 'queue.Queue[Any]' = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-    end = object()
+    """`map(apply, items)`, done ahead in threads: OpenCV and numpy let go of
+    the GIL, and nothing needs to be copied between processes.
 
-    def put(value):
-        while not stop.is_set():
-            try:
-                done.put(value, timeout=0.1)
-                return
-            except queue.Full:
-                continue
+    Results come in the order of the items, whatever the number of workers. An
+    exception is raised here, in the place of its result.
 
-    def work():
-        try:
-            for item in items:
-                put(apply(item))
-                if stop.is_set():
-                    return
-            put(end)
-        except BaseException as e:  # handed over, not swallowed
-            put(e)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    Args:
+        items: may be endless.
+        apply: called in several threads at once, if there are several.
+        workers: threads.
+        depth: results that are held ready, beside those being made.
+    """
+    pending: 'Deque[Future[Any]]' = collections.deque()
+    pool = ThreadPoolExecutor(workers)
     try:
-        while True:
-            value = done.get()
-            if value is end:
-                return
-            if isinstance(value, BaseException):
-                raise value
-            yield value
+        for item in items:
+            pending.append(pool.submit(apply, item))
+            if len(pending) >= workers + depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        stop.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)
 
 
 def feed(batch: Batch, inputs: Sequence[str], mapping: Optional[Dict[str, str]],

@@ -20,9 +20,10 @@ truncated baseline JPEG and fills it up with grey, so success tells nothing.
 
 import os
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 import cv2
 import numpy as np
@@ -145,6 +146,8 @@ class BadImages:
     counted. `faults` is {path: reason} of those left out."""
     skip: bool = False
     faults: Dict[str, str] = field(default_factory=dict)
+    # Images are read in several threads.
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     def add(self,
             found: Dict[str, str],
@@ -162,6 +165,11 @@ class BadImages:
         Raises:
             UserError: there is one, and `skip` is false.
         """
+        with self._lock:
+            self._add(found, seen, of, mend)
+
+    def _add(self, found: Dict[str, str], seen: int, of: str,
+             mend: str) -> None:
         new = {p: r for p, r in found.items() if p not in self.faults}
         if not new:
             return

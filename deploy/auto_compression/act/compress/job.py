@@ -362,7 +362,7 @@ def _origin(source: _Source) -> Dict[str, Any]:
                     'TrainConfig'):
         values = getattr(settings, section).model_dump(mode='json')
         for key, value in values.items():
-            if key not in ('train_iter', 'checkpoint_iter', 'num_workers'):
+            if key not in ('train_iter', 'checkpoint_iter'):
                 origin['%s.%s' % (section, key)] = value
     return origin
 
@@ -392,7 +392,8 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     records = source.calibration()
 
     def batches() -> Iterator[data.Batch]:
-        return data.prefetch(iter(data.chunks(records, 1)), source.feed)
+        return data.prefetch(data.chunks(records, 1), source.feed,
+                             source.reader.workers)
 
     ptq.quantize(copied.directory,
                  copied.model_filename, copied.params_filename, made, batches,
@@ -445,7 +446,8 @@ def _qat(
           flush=True)
     feeds = data.prefetch(
         data.endless(source.train.records, train.batch_size, train.seed,
-                     session.iterations), source.feed_training)
+                     session.iterations), source.feed_training,
+        source.reader.workers)
     evaluate = None
     if source.val is not None:
         evaluate = evaluator_of(session, source, source.val)
@@ -507,8 +509,10 @@ def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
                   desc='evaluate',
                   unit='image',
                   leave=False) as bar:
-            for chunk in data.chunks(images.records, 4):
-                batch = source.reader.pipeline(chunk)
+            chunks = list(data.chunks(images.records, 4))
+            batches = data.prefetch(chunks, source.reader.pipeline,
+                                    source.reader.workers)
+            for chunk, batch in zip(chunks, batches):
                 outputs = session.infer(source.named(batch))
                 boxes, counts = source.postprocess(outputs, batch)
                 evaluator.process(
