@@ -52,8 +52,8 @@ def uniform_histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 # Paddle holds every activation that gets a range at once: 23 GiB for DINO-R50.
 # Here the program runs more than once an image, and holds as much (bytes) at a
 # time; the first time, when sizes are not known, as many of them.
-_MEMORY = 6 << 30
-_FIRST = 300
+_MEMORY = 4 << 30
+_FIRST = 200
 
 
 class _Feed:
@@ -152,11 +152,21 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
             self._executor = self._runs
 
         def _holding(self, names):
-            """The program, keeping the values of these variables."""
+            """The program, keeping the values of these variables; what comes
+            after the last of them is cut off."""
             program = self._program.clone()
             for var in program.list_vars():
                 if var.name in names:
                     var.persistable = True
+            block = program.global_block()
+            made = [
+                bool(set(op.output_arg_names) & set(names)) for op in block.ops
+            ]
+            for index in reversed(range(len(made))):
+                if made[index]:
+                    break
+                block._remove_op(index, sync=False)
+            block._sync_with_cpp()
             return program
 
         def _in_parts(self, collect):
@@ -165,8 +175,6 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
             for part, program in self._parts:
                 self._runs.run(program,
                                feed=self._executor.feed,
-                               fetch_list=self._fetch_list,
-                               return_numpy=False,
                                scope=self._scope)
                 self._quantized_act_var_name = whole & set(part)
                 held = set(self._quantized_act_var_name)
