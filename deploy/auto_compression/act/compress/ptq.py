@@ -173,9 +173,13 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
             whole = self._quantized_act_var_name
             sizes = {}
             for part, program in self._parts:
-                self._runs.run(program,
-                               feed=self._executor.feed,
-                               scope=self._scope)
+                runs = paddle.static.Executor(paddle.CPUPlace())
+                runs.run(program, feed=self._executor.feed, scope=self._scope)
+                # What had no reader any more stays in a scope below, as long
+                # as the executor: gigabytes.
+                runs.close()
+                del runs
+                self._scope.drop_kids()
                 self._quantized_act_var_name = whole & set(part)
                 held = set(self._quantized_act_var_name)
                 self._leave_out_infinite()
