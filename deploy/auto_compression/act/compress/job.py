@@ -427,7 +427,6 @@ def _qat(
     session = qat.build(copied, settings.QuantAware, settings.Distillation,
                         train, settings.path)
     fields: Dict[str, Any] = {}
-    # PACT learns ranges of its own.
     if found is not None:
         fields = found.fields
         session.go_on(len(found.result.log), found.values, found.schedule,
@@ -437,6 +436,7 @@ def _qat(
               flush=True)
     elif settings.Quantization.weight_rounding == 'gptq' and \
             not settings.QuantAware.use_pact:
+        # Not with PACT, which learns ranges of its own.
         start = os.path.join(os.path.dirname(copied.directory), 'start')
         fields = _ptq(source, copied, start)
         session.start_from(ModelFiles.named(settings.Global, start))

@@ -143,13 +143,16 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
                     v.name for v in self._program.list_vars())
                 if n in self._quantized_act_var_name
             ]
-            self._parts = [(part, self._holding(part))
-                           for part in _parts(dict.fromkeys(names, 1), _FIRST)]
+            self._part(dict.fromkeys(names, 1), _FIRST)
             # Paddle's loop runs the program once a batch, then collects.
             self._runs, self._executor = self._executor, _Feed()
 
         def _reset_activation_persistable(self):
             self._executor = self._runs
+
+        def _part(self, sizes, limit):
+            self._parts = [(part, self._holding(set(part)))
+                           for part in _parts(sizes, limit)]
 
         def _holding(self, names):
             """The program, keeping the values of these variables; what comes
@@ -160,7 +163,7 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
                     var.persistable = True
             block = program.global_block()
             made = [
-                bool(set(op.output_arg_names) & set(names)) for op in block.ops
+                not names.isdisjoint(op.output_arg_names) for op in block.ops
             ]
             for index in reversed(range(len(made))):
                 if made[index]:
@@ -192,8 +195,7 @@ def _calibration(base: Any, quant: QuantAwareSection, where: str) -> Any:
             self._quantized_act_var_name = whole
             if not self._measured:
                 self._measured = True
-                self._parts = [(part, self._holding(part))
-                               for part in _parts(sizes, _MEMORY)]
+                self._part(sizes, _MEMORY)
 
         def _collect_activation_abs_min_max(self):
             self._in_parts(base._collect_activation_abs_min_max)
