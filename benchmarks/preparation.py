@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """How long AutoCompression prepares a model before it trains, with Paddle's
-IrGraph as it is and with `act.compress.irgraph.fast_irgraph()`.
+IrGraph and PaddleSlim's merge as they are and with
+`act.compress.irgraph.fast_irgraph()` and `act.compress.merging.fast_merge()`.
 
     python benchmarks/preparation.py --model_dir DIR [--unpatched] [--pact]
 
@@ -78,6 +79,7 @@ def prepare(model_dir, pact, way, path):
     import numpy as np
     paddle = runtime.import_paddle()
     from act.compress import irgraph
+    from act.compress.merging import fast_merge
     from paddleslim.auto_compression import create_compressed_program as build
     from paddleslim.common.load_model import load_inference_model
     from paddleslim.common.patterns import find_final_nodes
@@ -124,7 +126,8 @@ def prepare(model_dir, pact, way, path):
         'ordered': irgraph.ordered_irgraph,
         'original': contextlib.nullcontext
     }
-    with ways[way]():
+    merge = fast_merge if way == 'fast' else contextlib.nullcontext
+    with ways[way](), merge():
         with step('load'):
             program, feeds, fetches = load_inference_model(model_dir,
                                                            executor=executor,

@@ -41,8 +41,9 @@ IGNORED_ATTRIBUTES = ('op_callstack', )
 # Slots whose variables get their names from `unique_name.generate` while a pass
 # walks the operators, in the order of the walk.
 GENERATED_SLOTS = ('InState', 'InAccum')
-# PACT calls an optimizer for each activation, and Paddle numbers their scopes.
-GENERATED_SCOPE = re.compile(r'/optimizer(_\d+)?/')
+# Paddle numbers the scopes of a process; PACT calls an optimizer for each
+# activation.
+GENERATED_SCOPE = re.compile(r'/(optimizer|gradient_clip)_\d+/')
 NOWHERE = '@EMPTY@'
 
 
@@ -142,7 +143,7 @@ def _value(desc: Any, name: str) -> str:
     if kind.endswith('BLOCKS'):
         return str(desc._blocks_attr_ids(name))
     if name == 'op_namescope':
-        return GENERATED_SCOPE.sub('/optimizer/', desc.attr(name))
+        return GENERATED_SCOPE.sub(r'/\1/', desc.attr(name))
     # repr tells apart 1, 1.0 and True, and gives all digits of a float.
     return repr(desc.attr(name))
 

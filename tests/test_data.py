@@ -93,6 +93,31 @@ def test_pipeline_makes_what_ppdet_makes(dataset):
     assert batch['im_id'].ravel().tolist() == [3, 9]
 
 
+def test_a_batch_of_images_of_different_sizes(dataset):
+    pipeline = data.Pipeline([{
+        'Decode': {}
+    }, {
+        'Resize': {
+            'target_size': [32, 64],
+            'keep_ratio': True
+        }
+    }, {
+        'Permute': {}
+    }], [], 'reader.yml')
+    path = str(dataset / 'images' / 'wide.png')
+    cv2.imwrite(path, np.zeros((30, 60, 3), np.uint8))
+    records = data.load_images(str(dataset), 'images', 'a.json').records
+    records = [records[0], data.ImageRecord(1, path, 30, 60)]
+    with pytest.raises(UserError) as caught:
+        pipeline(records)
+    assert 'reader.yml' in str(caught.value)
+    assert '(3, 32, 48) and (3, 32, 64)' in str(caught.value)
+    assert '--batch_size' in str(caught.value)
+    # One at a time they are no trouble.
+    assert [pipeline([r])['image'].shape[1:] for r in records] == [(3, 32, 48),
+                                                                   (3, 32, 64)]
+
+
 @pytest.mark.parametrize('transforms, line', [
     ([], 'must begin with Decode'),
     ([{

@@ -282,7 +282,11 @@ class Pipeline:
 
     def preprocess(self, samples: Sequence[Dict[str, Any]]) -> Batch:
         """Decoded samples to one batch: `image` (N, 3, H, W) float32,
-        `im_shape` (N, 2), `scale_factor` (N, 2), `im_id` (N, 1)."""
+        `im_shape` (N, 2), `scale_factor` (N, 2), `im_id` (N, 1).
+
+        Raises:
+            UserError: the transforms leave images of different sizes.
+        """
         done = []
         for sample in samples:
             for apply in self._sample:
@@ -290,6 +294,14 @@ class Pipeline:
             done.append(sample)
         for apply in self._batch:
             done = apply(done)
+        sizes = {np.shape(s['image']) for s in done}
+        if len(sizes) > 1:
+            raise UserError(
+                '%s: images of one batch differ in size after its transforms '
+                '(%s and %s); set the batch size to 1 '
+                '(TrainConfig.batch_size, --batch_size), or let Resize make '
+                'one size (keep_ratio: False)' %
+                (self._where, *sorted(sizes)[:2]))
         keys = ('image', 'im_shape', 'scale_factor', 'im_id')
         return {
             k: np.stack([np.asarray(s[k]) for s in done])

@@ -37,6 +37,7 @@ from . import mends
 from .errors import UserError
 
 PADDLE = '2.6.2'
+PADDLESLIM = '2.6.0'
 # PaddleSlim 2.6.0 and paddledet 2.6.0 have wheels for any Python 3; Paddle
 # 2.6.2 has them for these.
 PYTHONS = ((3, 8), (3, 12))

@@ -509,7 +509,9 @@ def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
                   desc='evaluate',
                   unit='image',
                   leave=False) as bar:
-            chunks = list(data.chunks(images.records, 4))
+            # Where images differ in size, batches of more cannot be made.
+            size = source.settings.TrainConfig.batch_size
+            chunks = list(data.chunks(images.records, size))
             batches = data.prefetch(chunks, source.reader.pipeline,
                                     source.reader.workers)
             for chunk, batch in zip(chunks, batches):

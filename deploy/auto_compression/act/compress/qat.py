@@ -38,6 +38,7 @@ from ..program.inspect import WEIGHT_INPUT, dequantized
 from ..program.model import Model, ModelFiles, static_mode
 from ..program.observers import separate, strip_observers
 from .irgraph import fast_irgraph
+from .merging import fast_merge
 from .selection import SKIPPED, is_constant, leave_in_float
 
 # Prefix that PaddleSlim gives the teacher's variables; they never change.
@@ -471,7 +472,7 @@ def build(files: ModelFiles,
 
     with static_mode(paddle), paddle.static.scope_guard(scope), \
             paddle.utils.unique_name.guard(), fast_irgraph(), \
-            contextlib.redirect_stderr(io.StringIO()):
+            fast_merge(), contextlib.redirect_stderr(io.StringIO()):
         program, names, fetch_vars = paddle.static.load_inference_model(
             files.directory,
             exe,
