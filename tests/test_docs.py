@@ -38,6 +38,8 @@ ENGLISH = os.path.join('deploy', 'auto_compression', 'README.md')
 CHINESE = os.path.join('deploy', 'auto_compression', 'README_cn.md')
 MANUALS = (ENGLISH, CHINESE)
 DOCUMENTS = MANUALS + ('README.md', 'CONTRIBUTING.md')
+# Of paddle.distributed.launch, in the manuals.
+LAUNCH = {'--nproc_per_node', '--log_dir', '--master', '--nnodes'}
 SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'demo/shapes.py',
            'demo/train.py')
 # What the scripts make, so that no checkout has it.
@@ -83,7 +85,17 @@ def commands(text):
 def script_commands(text):
     """Those of `commands` that run a script: lists of words after python."""
     words = [shlex.split(line) for line in commands(text)]
-    return [w[1:] for w in words if w[0] == 'python']
+    return [_unlaunched(w[1:]) for w in words if w[0] == 'python']
+
+
+def _unlaunched(words):
+    """Without `-m paddle.distributed.launch` and its options."""
+    if words[0] != '-m':
+        return words
+    assert words[1] == 'paddle.distributed.launch'
+    at = next(i for i, word in enumerate(words) if word.endswith('.py'))
+    assert {w for w in words[2:at] if w.startswith('-')} <= LAUNCH
+    return words[at:]
 
 
 def headings(text):
@@ -333,9 +345,17 @@ def test_option_tables(path):
 
 @pytest.mark.parametrize('path', MANUALS)
 def test_options_in_the_text_exist(path):
-    known = set().union(*map(options_of, SCRIPTS))
+    known = set().union({'-c'}, LAUNCH, *map(options_of, SCRIPTS))
     for code in CODE.findall(prose(read(path))):
-        assert set(re.findall(r'(?<!\S)--?[a-z]\w*', code)) <= known | {'-c'}
+        assert set(re.findall(r'(?<!\S)--?[a-z]\w*', code)) <= known
+
+
+def test_options_of_launch_exist():
+    from paddle.distributed.launch.context import args_envs
+    with open(args_envs.__file__, encoding='utf-8') as f:
+        source = f.read()
+    for option in LAUNCH:
+        assert '"%s"' % option in source
 
 
 @pytest.mark.parametrize('path', MANUALS)

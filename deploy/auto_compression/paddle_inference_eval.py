@@ -20,6 +20,8 @@ Examples:
     python paddle_inference_eval.py --device CPU
     python paddle_inference_eval.py --device CPU --model_path output/qat \\
         --compare inference_model/picodet_s_320_lcnet_demo
+    python -m paddle.distributed.launch --nproc_per_node 2 \\
+        paddle_inference_eval.py --device CPU
 """
 
 import argparse
@@ -100,10 +102,11 @@ def main() -> None:
     args = parse_args()
     import os
 
-    from act import config, evaluate, files
+    from act import config, evaluate, files, ranks
     from act.compress.job import CONFIG, latest_result
     from act.errors import UserError
     from act.program.model import ModelFiles
+    launched = ranks.join()
     config_path, model_path = args.config_path, args.model_path
     if not model_path and not config_path:
         model_path, config_path = latest_result()
@@ -128,7 +131,8 @@ def main() -> None:
     options = evaluate.Options(
         precision='auto' if args.precision == 'paddle' else args.precision,
         use_mkldnn=args.use_mkldnn,
-        threads=args.cpu_threads,
+        threads=args.cpu_threads or settings.Deploy.cpu.threads
+        or launched.threads(),
         batch_size=args.batch_size,
         num_images=args.num_images,
         per_class=args.per_class,
@@ -139,12 +143,18 @@ def main() -> None:
         output_dir=args.output_dir,
         output_json=args.output_json)
     if args.image_file:
+        if launched.rank:
+            return
         print(
             'picture: %s' %
             evaluate.draw_image(settings, model_path, args.image_file, options))
         return
-    _, failures = evaluate.evaluate(settings, model_path, options, sys.argv,
-                                    args.compare)
+    _, failures = evaluate.evaluate(settings,
+                                    model_path,
+                                    options,
+                                    sys.argv,
+                                    args.compare,
+                                    ranks=launched)
     evaluate.check(failures)
 
 

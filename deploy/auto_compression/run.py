@@ -21,6 +21,9 @@ Examples:
         -o Preset=coco Reader.dataset_dir=/data/coco
     python run.py --config_path configs/picodet_s_320_lcnet_qat.yml \\
         --save_dir output/qat -o Quantization.strategy=qat --resume
+    python -m paddle.distributed.launch --nproc_per_node 2 run.py \\
+        --config_path configs/picodet_s_320_lcnet_qat.yml \\
+        --save_dir output/qat -o Quantization.strategy=qat
 """
 
 import argparse
@@ -70,7 +73,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from act import config, files, results
+    from act import config, files, ranks, results
+    launched = ranks.join()
     settings = config.load(args.config_path, cli.parse_overrides(args.opt))
     if args.reader:
         settings.Reader.file = args.reader
@@ -86,7 +90,10 @@ def main() -> None:
         sys.argv,
         args.skip_bad_images,
         resume=args.resume,
-        vdl_log_dir=args.vdl_log_dir if args.use_vdl else None)
+        vdl_log_dir=args.vdl_log_dir if args.use_vdl else None,
+        ranks=launched)
+    if record is None:
+        return
     if args.output_json:
         results.write_json(record, args.output_json)
     print(results.table(record))

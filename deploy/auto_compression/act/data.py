@@ -409,27 +409,33 @@ def chunks(records: Sequence[ImageRecord],
         yield records[start:start + size]
 
 
-def endless(records: Sequence[ImageRecord],
-            size: int,
-            seed: int,
-            start: int = 0) -> Iterator[Sequence[ImageRecord]]:
+def endless(
+    records: Sequence[ImageRecord],
+    size: int,
+    seed: int,
+    start: int = 0,
+    part: Tuple[int, int] = (0, 1)
+) -> Iterator[Sequence[ImageRecord]]:
     """Batches of `size` records for training, for ever.
 
     Each pass over the data is a new order that depends on (seed, pass) alone;
     `start` batches are left out at the beginning, so that a run which goes on
-    sees what it would have seen.
+    sees what it would have seen. Of several processes, each takes one `part`
+    (which, of how many): together they see what one would with batches of them
+    all.
     """
     count = len(records)
-    position = start * size
+    which, parts = part
+    position = start * size * parts
     while True:
         batch = []
-        while len(batch) < size:
+        while len(batch) < size * parts:
             epoch, index = divmod(position, count)
             if index == 0 or not batch:
                 order = np.random.default_rng([seed, epoch]).permutation(count)
             batch.append(records[order[index]])
             position += 1
-        yield batch
+        yield batch[which * size:(which + 1) * size]
 
 
 def prefetch(items: Iterable[Any],

@@ -35,6 +35,7 @@ from .errors import CheckFailed, UserError
 from .latency import Latency, stage_medians
 from .predictor import Plan, Predictor, plan
 from .program.model import ModelFiles
+from .ranks import ALONE, Ranks
 
 PICTURES = 'pictures'
 
@@ -125,7 +126,8 @@ def evaluate(settings: config.Settings,
              model_dir: str,
              options: Options,
              command: List[str],
-             compare: Optional[str] = None) -> Tuple[Dict[str, Any], List[str]]:
+             compare: Optional[str] = None,
+             ranks: Ranks = ALONE) -> Tuple[Dict[str, Any], List[str]]:
     """Accuracy and latency of a model, and what it lost against another.
 
     Args:
@@ -135,10 +137,12 @@ def evaluate(settings: config.Settings,
             with runs in its own (auto).
         command: as the user gave it, for the record.
         compare: directory of the reference. Both see each image in turn.
+        ranks: that share the images; all must call this. Rank 0 measures the
+            accuracy and writes; latencies are those of all.
 
     Returns:
         the record (also written, with the reference's beside it) and the
-        checks that failed, a line each.
+        checks that failed, a line each; nothing on other ranks.
 
     Raises:
         UserError: bad input.
@@ -159,6 +163,9 @@ def evaluate(settings: config.Settings,
                  nms=settings.own_nms,
                  input_list=settings.Global.input_mapping,
                  where=settings.path))
+    if options.benchmark and ranks.size > 1:
+        raise UserError('--benchmark: processes beside each other disturb the '
+                        'times; run it without paddle.distributed.launch')
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
     predictors = [Predictor(p) for p in plans]
@@ -168,7 +175,10 @@ def evaluate(settings: config.Settings,
                            batch_size=options.batch_size,
                            input_list=settings.Global.input_mapping,
                            where=settings.path,
-                           bad=reader.bad)
+                           bad=reader.bad,
+                           ranks=ranks)
+    if ranks.rank:
+        return {}, []
     # Without those that could not be decoded.
     images = images.only(d.image_id for d in passes[0].detections)
     latencies = [p.inference() for p in passes]
@@ -187,7 +197,8 @@ def evaluate(settings: config.Settings,
         evaluator = accuracy.CocoEvaluator.of(images)
         evaluator.process(done.detections)
         record = _record(settings, directory, made, options, command)
-        record.update(dataset=images.annotation_path,
+        record.update(processes=ranks.size,
+                      dataset=images.annotation_path,
                       num_images=len(images.records),
                       skipped_images=len(reader.bad.faults) or None,
                       peak_memory_mib=inference.peak_memory_mib())

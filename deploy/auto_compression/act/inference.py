@@ -13,6 +13,8 @@
 # limitations under the License.
 """Runs a deployed model over images: detections and timings in one pass."""
 
+import itertools
+import math
 import resource
 import time
 from dataclasses import dataclass, field
@@ -21,11 +23,12 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from . import data, latency, signals
+from . import data, latency
 from .accuracy import Detections, from_model_output
 from .errors import UserError
 from .images import BadImages
 from .predictor import Predictor
+from .ranks import ALONE, Ranks
 
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess')
 
@@ -43,6 +46,13 @@ class Pass:
                                  for s in STAGES})
     cpu_ms: List[float] = field(default_factory=list)
 
+    def add(self, other: 'Pass') -> None:
+        """Take in what was done over other images."""
+        self.detections += other.detections
+        for stage, times in other.stages.items():
+            self.stages[stage] += times
+        self.cpu_ms += other.cpu_ms
+
     def inference(self) -> latency.Latency:
         """Latency of the network alone, an image."""
         return latency.summarize(self.stages['inference'], self.cpu_ms)
@@ -56,7 +66,8 @@ def run(predictors: Sequence[Predictor],
         input_list: Optional[Dict[str, str]] = None,
         where: str = 'reader',
         title: str = 'evaluate',
-        bad: Optional[BadImages] = None) -> List[Pass]:
+        bad: Optional[BadImages] = None,
+        ranks: Ranks = ALONE) -> List[Pass]:
     """Run models over the same images, batch by batch in turn.
 
     Interleaved, so that whatever else the machine does disturbs all alike.
@@ -71,51 +82,73 @@ def run(predictors: Sequence[Predictor],
         title: of the progress bar.
         bad: what becomes of broken images; None: refused. Those left out are
             in no Pass.
+        ranks: that share the batches; all must call this.
 
     Returns:
-        one Pass a predictor, in their order.
+        one Pass a predictor, in their order, with what all ranks did.
 
     Raises:
         UserError: a broken image or none but such, an input the reader does
             not make, or an output that is not a detector's.
     """
     bad = bad or BadImages()
+    chunks = list(data.chunks(records, batch_size))
+    own = ranks.part(chunks)
+    found = []
+    with tqdm(total=sum(map(len, own)), desc=title, unit='image') as bar:
+        for index in range(math.ceil(len(chunks) / ranks.size)):
+            ranks.check()
+            if index < len(own):
+                found.append(
+                    _batch(predictors, pipeline, own[index], index % 2 == 1,
+                           input_list, where, bad))
+                bar.update(len(own[index]))
+    gathered = ranks.gather((found, bad.faults))
+    for _, faults in gathered:
+        bad.add(faults, len(records))
     passes = [Pass() for _ in predictors]
-    clock = time.perf_counter
-    with tqdm(total=len(records), desc=title, unit='image') as bar:
-        for index, chunk in enumerate(data.chunks(records, batch_size)):
-            signals.check()
-            start = clock()
-            used, samples = pipeline.decode_good(chunk, bad)
-            decoded = clock()
-            bar.update(len(chunk) - len(used))
-            if not used:
-                continue
-            scale = 1e3 / len(used)
-            batch = pipeline.preprocess(samples)
-            ready = clock()
-            order = range(len(predictors))
-            for at in order if index % 2 == 0 else reversed(order):
-                predictor, result = predictors[at], passes[at]
-                feed = data.feed(batch, predictor.inputs, input_list, where)
-                predictor.set_inputs(feed)
-                cpu, begin = time.process_time(), clock()
-                predictor.compute()
-                end, cpu = clock(), time.process_time() - cpu
-                boxes, counts = predictor.plan.postprocess(
-                    predictor.outputs(), batch)
-                _check_counts(counts, len(used), predictor)
-                result.detections += from_model_output([r.id for r in used],
-                                                       boxes, counts)
-                done = clock()
-                for stage, seconds in zip(STAGES,
-                                          (decoded - start, ready - decoded,
-                                           end - begin, done - end)):
-                    result.stages[stage].append(seconds * scale)
-                result.cpu_ms.append(cpu * scale)
-            bar.update(len(used))
+    for batches in itertools.zip_longest(*(f for f, _ in gathered),
+                                         fillvalue=()):
+        for batch in batches:
+            for result, part in zip(passes, batch):
+                result.add(part)
     if not passes[0].detections:
         raise bad.none_left(len(records))
+    return passes
+
+
+def _batch(predictors: Sequence[Predictor], pipeline: data.Pipeline,
+           records: Sequence[data.ImageRecord], backwards: bool,
+           input_list: Optional[Dict[str, str]], where: str,
+           bad: BadImages) -> List[Pass]:
+    """One batch through all models; empty if no image of it can be used."""
+    clock = time.perf_counter
+    start = clock()
+    used, samples = pipeline.decode_good(records, bad)
+    decoded = clock()
+    if not used:
+        return []
+    scale = 1e3 / len(used)
+    batch = pipeline.preprocess(samples)
+    ready = clock()
+    passes = [Pass() for _ in predictors]
+    order = list(zip(predictors, passes))
+    for predictor, result in reversed(order) if backwards else order:
+        feed = data.feed(batch, predictor.inputs, input_list, where)
+        predictor.set_inputs(feed)
+        cpu, begin = time.process_time(), clock()
+        predictor.compute()
+        end, cpu = clock(), time.process_time() - cpu
+        boxes, counts = predictor.plan.postprocess(predictor.outputs(), batch)
+        _check_counts(counts, len(used), predictor)
+        result.detections += from_model_output([r.id for r in used], boxes,
+                                               counts)
+        done = clock()
+        for stage, seconds in zip(
+                STAGES,
+            (decoded - start, ready - decoded, end - begin, done - end)):
+            result.stages[stage].append(seconds * scale)
+        result.cpu_ms.append(cpu * scale)
     return passes
 
 

@@ -111,6 +111,8 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
               ('native', 'onednn', 'tensorrt')),
         Field('batch_size', 'count', '', 'images in a batch'),
         Field('threads', 'count', '', 'CPU threads of the predictor'),
+        Field('processes', 'count', '',
+              'processes that shared the images, of one launch'),
         Field('dataset', 'text', '', 'path of the annotations'),
         Field('num_images', 'count', '', 'images evaluated'),
         Field('skipped_images', 'count', '',
@@ -232,8 +234,8 @@ METRICS = {
     'AR_100': 'ar_100',
 }
 # Two records are comparable if these are equal.
-_CONDITIONS = ('dataset', 'num_images', 'batch_size', 'threads', 'device',
-               'cpu', 'paddle')
+_CONDITIONS = ('dataset', 'num_images', 'batch_size', 'threads', 'processes',
+               'device', 'cpu', 'paddle')
 
 
 def _property(field: Field) -> Dict[str, Any]:

@@ -116,7 +116,13 @@ def accept() -> None:
     """What came so far has been dealt with: go on until the next signal."""
     handler = _current()
     if handler is not None:
-        handler.received = None
+        handler.received, handler.pending = None, False
+
+
+def pending() -> Optional[int]:
+    """The signal that waits for the end of `held`, None without one."""
+    handler = _current()
+    return handler.received if handler is not None and handler.pending else None
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ qat the training log and, below last/, the model of the last iteration.
 import contextlib
 import csv
 import io
+import itertools
+import math
 import os
 import shutil
 import signal
@@ -33,7 +35,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import config, data, results, runtime, signals
-from ..accuracy import CocoEvaluator, from_model_output
+from ..accuracy import CocoEvaluator, Detections, from_model_output
 from ..errors import UserError, hint, unknown
 from ..files import (
     check_writable,
@@ -52,6 +54,7 @@ from ..program.inspect import (
     quantized_ops,
 )
 from ..program.model import Model, ModelFiles
+from ..ranks import ALONE, Ranks
 from . import checkpoint, loop, vdl
 
 CONFIG, READER, RECORD, LOG = ('config.yml', 'reader.yml', 'record.json',
@@ -268,7 +271,8 @@ def compress(settings: config.Settings,
              skip_bad_images: bool = False,
              *,
              resume: bool = False,
-             vdl_log_dir: Optional[str] = None) -> Dict[str, Any]:
+             vdl_log_dir: Optional[str] = None,
+             ranks: Ranks = ALONE) -> Optional[Dict[str, Any]]:
     """Compress a model and write a result directory.
 
     Args:
@@ -280,9 +284,10 @@ def compress(settings: config.Settings,
         skip_bad_images: leave images out that are missing or broken.
         resume: go on with the training whose checkpoints are there.
         vdl_log_dir: where VisualDL's log goes; None: there is none.
+        ranks: that train together; all must call this. Rank 0 writes.
 
     Returns:
-        the record that was written.
+        the record that was written; None on other ranks.
 
     Raises:
         UserError: bad input, or training that diverged. Nothing but
@@ -297,18 +302,24 @@ def compress(settings: config.Settings,
         raise UserError(
             '%s is for training; %s has Quantization.strategy %s' %
             ('--resume' if resume else '--use_vdl', settings.path, strategy))
+    if ranks.size > 1:
+        _check_parallel(settings)
     interrupted = os.path.abspath(save_dir) + INTERRUPTED
     _check_target(save_dir)
     if strategy == 'qat':
         _check_target(interrupted)
-    ensure_exported(settings)
+    if ranks.local == 0:
+        ensure_exported(settings)
+    ranks.gather(None)
     source = _Source(settings, skip_bad_images)
     checkpoints, found = None, None
     if strategy == 'qat':
+        origin = _origin(source, ranks)
+        _check_alike(origin, ranks)
         checkpoints = checkpoint.Checkpoints(
-            save_dir, _origin(source), settings.TrainConfig.checkpoint_iter)
+            save_dir, origin, settings.TrainConfig.checkpoint_iter)
         if resume:
-            found = checkpoints.read()
+            found = ranks.first(checkpoints.read)
         elif checkpoints.iterations():
             print("'%s' holds iteration %d of a run that did not come to its "
                   'end; --resume goes on with it. This one begins anew, and '
@@ -328,12 +339,15 @@ def compress(settings: config.Settings,
         if strategy == 'ptq':
             fields = _ptq(source, copied, made)
         else:
-            fields, stopped = _qat(source, copied, made, what, ending,
-                                   checkpoints, found,
-                                   _hooks(vdl_log_dir, ending))
+            fields, stopped = _qat(
+                source, copied, made, what, ending, checkpoints, found,
+                [] if ranks.rank else _hooks(vdl_log_dir, ending), ranks)
+            if ranks.rank:
+                return None
         fields['train_seconds'] = fields.get('train_seconds') or \
             time.perf_counter() - start
         target = interrupted if stopped else save_dir
+        fields['processes'] = ranks.size
         record = _record(settings, source, made, target, command, fields, what)
         _write_surroundings(settings, source, made)
         results.write_json(record, os.path.join(made, RECORD))
@@ -349,14 +363,45 @@ def compress(settings: config.Settings,
         return record
 
 
-def _origin(source: _Source) -> Dict[str, Any]:
-    """What a run that goes on must have in common with the one before."""
+def _check_parallel(settings: config.Settings) -> None:
+    """
+    Raises:
+        UserError: something that one process alone can do.
+    """
+    for wrong, key, value in ((settings.Quantization.strategy
+                               != 'qat', 'Quantization.strategy', 'qat'),
+                              (settings.QuantAware.use_pact,
+                               'QuantAware.use_pact', 'False')):
+        if wrong:
+            raise UserError(
+                '%s: processes train together only with %s %s; change it, or '
+                'start run.py without paddle.distributed.launch' %
+                (settings.path, key, value))
+
+
+def _check_alike(origin: Dict[str, Any], ranks: Ranks) -> None:
+    """
+    Raises:
+        UserError: ranks would train on different things.
+    """
+    first = ranks.first(lambda: origin)
+    for key, value in first.items():
+        if origin.get(key) != value:
+            raise UserError(
+                '%s: %s on process %d and %s on process 0; all must '
+                'be given the same' % (key, origin.get(key), ranks.rank, value))
+
+
+def _origin(source: _Source, ranks: Ranks) -> Dict[str, Any]:
+    """What a run that goes on must have in common with the one before, and
+    ranks with each other."""
     settings = source.settings
     origin: Dict[str, Any] = {
         'the float model': source.files.digest(),
         'the annotation file': file_digest(source.train.annotation_path),
         'the reader file': file_digest(source.reader.file),
         'paddle': runtime.environment()['paddle'],
+        'the number of processes': ranks.size,
     }
     for section in ('QuantAware', 'Distillation', 'Quantization',
                     'TrainConfig'):
@@ -411,11 +456,10 @@ def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:
     }
 
 
-def _qat(
-        source: _Source, copied: ModelFiles, made: str, what: str,
-        ending: contextlib.ExitStack, checkpoints: checkpoint.Checkpoints,
-        found: Optional[checkpoint.Checkpoint], hooks: List[loop.Hook]
-) -> Tuple[Dict[str, Any], Optional[signals.Stopped]]:
+def _qat(source: _Source, copied: ModelFiles, made: str, what: str,
+         ending: contextlib.ExitStack, checkpoints: checkpoint.Checkpoints,
+         found: Optional[checkpoint.Checkpoint], hooks: List[loop.Hook],
+         ranks: Ranks) -> Tuple[Dict[str, Any], Optional[signals.Stopped]]:
     """Train and save. Returns the record's fields, and the signal that stopped
     training; if none did, one that comes later waits for `ending`. `found` is
     what is gone on with."""
@@ -425,7 +469,7 @@ def _qat(
     begin = time.perf_counter()
     print('prepare: teacher, student, quantization', flush=True)
     session = qat.build(copied, settings.QuantAware, settings.Distillation,
-                        train, settings.path)
+                        train, settings.path, ranks)
     fields: Dict[str, Any] = {}
     if found is not None:
         fields = found.fields
@@ -437,23 +481,30 @@ def _qat(
     elif settings.Quantization.weight_rounding == 'gptq' and \
             not settings.QuantAware.use_pact:
         # Not with PACT, which learns ranges of its own.
-        start = os.path.join(os.path.dirname(copied.directory), 'start')
-        fields = _ptq(source, copied, start)
-        session.start_from(ModelFiles.named(settings.Global, start))
+        start = ModelFiles.named(
+            settings.Global,
+            os.path.join(os.path.dirname(copied.directory), 'start'))
+        fields = _calibrated(source, copied, start, ranks)
+        session.start_from(start)
     prepared = time.perf_counter() - begin
     print('prepared in %.1f s; %d constants and statistics stay as they are' %
           (prepared, len(session.frozen)),
           flush=True)
     feeds = data.prefetch(
         data.endless(source.train.records, train.batch_size, train.seed,
-                     session.iterations), source.feed_training,
-        source.reader.workers)
+                     session.iterations, (ranks.rank, ranks.size)),
+        source.feed_training, source.reader.workers)
     evaluate = None
     if source.val is not None:
-        evaluate = evaluator_of(session, source, source.val)
+        evaluate = evaluator_of(session, source, source.val, ranks)
 
     def keep(result: loop.TrainResult, due: bool) -> None:
-        checkpoints.after(session, result, due, fields)
+        if ranks.rank == 0:
+            checkpoints.after(session, result, due, fields)
+
+    if ranks.size > 1:
+        # Ranks agree on when they stop; launch sends each signal three times.
+        ending.enter_context(signals.held())
 
     try:
         result = loop.train(session,
@@ -463,10 +514,19 @@ def _qat(
                             hooks=hooks,
                             checkpoint=keep,
                             result=found and found.result,
+                            check=ranks.check,
+                            images=train.batch_size * ranks.size,
                             where=settings.path)
     finally:
         feeds.close()
     done = len(result.log)
+    if result.stopped and ranks.size > 1:
+        # launch kills all after 30 seconds: no time to convert a model.
+        raise signals.Stopped(
+            signal.SIGINT, 'stopped at iteration %d of %d; --resume goes on' %
+            (done, train.train_iter))
+    if ranks.rank:
+        return {}, None
     if result.stopped:
         print('stopping at iteration %d of %d: saving the model so far '
               '(again Ctrl-C: drop it)' % (done, train.train_iter),
@@ -499,28 +559,60 @@ def _qat(
     return fields, result.stopped
 
 
-def evaluator_of(session: Any, source: _Source, images: data.ImageSet) -> Any:
-    """A function that evaluates the session's student: mAP in [0, 1]."""
+def _calibrated(source: _Source, copied: ModelFiles, start: ModelFiles,
+                ranks: Ranks) -> Dict[str, Any]:
+    """Rank 0 calibrates, the others are given its model. Returns the record's
+    fields."""
+
+    def calibrate() -> Tuple[Dict[str, Any], List[bytes]]:
+        fields = _ptq(source, copied, start.directory)
+        return fields, [] if ranks.size == 1 else start.read()
+
+    fields, content = ranks.first(calibrate)
+    if ranks.rank:
+        start.write(content)
+    return fields
+
+
+def evaluator_of(session: Any,
+                 source: _Source,
+                 images: data.ImageSet,
+                 ranks: Ranks = ALONE) -> Any:
+    """A function that evaluates the session's student: mAP in [0, 1]. Each rank
+    takes some of the batches, and all are told the same."""
     evaluator = CocoEvaluator.of(images)
 
-    def evaluate() -> float:
+    def mean_ap(found: List[List[List[Detections]]]) -> float:
         evaluator.reset()
-        with tqdm(total=len(images.records),
+        for batches in itertools.zip_longest(*found, fillvalue=[]):
+            for detections in batches:
+                evaluator.process(detections)
+        return evaluator.evaluate().map or 0.0
+
+    def evaluate() -> float:
+        # Where images differ in size, batches of more cannot be made.
+        size = source.settings.TrainConfig.batch_size
+        chunks = list(data.chunks(images.records, size))
+        own = ranks.part(chunks)
+        found = []
+        batches = data.prefetch(own, source.reader.pipeline,
+                                source.reader.workers)
+        with tqdm(total=sum(map(len, own)),
                   desc='evaluate',
                   unit='image',
                   leave=False) as bar:
-            # Where images differ in size, batches of more cannot be made.
-            size = source.settings.TrainConfig.batch_size
-            chunks = list(data.chunks(images.records, size))
-            batches = data.prefetch(chunks, source.reader.pipeline,
-                                    source.reader.workers)
-            for chunk, batch in zip(chunks, batches):
+            for at in range(math.ceil(len(chunks) / ranks.size)):
+                ranks.check()
+                if at == len(own):
+                    continue
+                batch = next(batches)
                 outputs = session.infer(source.named(batch))
                 boxes, counts = source.postprocess(outputs, batch)
-                evaluator.process(
-                    from_model_output([r.id for r in chunk], boxes, counts))
-                bar.update(len(chunk))
-        return evaluator.evaluate().map or 0.0
+                found.append(
+                    from_model_output([r.id for r in own[at]], boxes, counts))
+                bar.update(len(own[at]))
+        gathered = ranks.gather(found)
+        return ranks.first(lambda: mean_ap(gathered))
 
     return evaluate
 

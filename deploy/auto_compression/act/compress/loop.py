@@ -61,6 +61,8 @@ def train(session: Any,
           hooks: Sequence[Hook] = (),
           checkpoint: Optional[Callable[[TrainResult, bool], None]] = None,
           result: Optional[TrainResult] = None,
+          check: Callable[[], None] = signals.check,
+          images: Optional[int] = None,
           where: str = 'configuration') -> TrainResult:
     """Train up to iteration `settings.train_iter`.
 
@@ -80,6 +82,9 @@ def train(session: Any,
             whether it must be kept now: after an evaluation and at the end.
         result: what was done before, by a run that is gone on with; it is
             changed. The session is in its state.
+        check: raises signals.Stopped if training is to stop; called between
+            iterations.
+        images: of an iteration, for their rate; None: a batch.
         where: the configuration, for messages.
 
     Raises:
@@ -107,11 +112,12 @@ def train(session: Any,
                     checkpoint(result, due or ended)
                 if ended:
                     break
-                signals.check()
+                check()
                 feed = next(feeds)
                 with signals.held(patient=False):
                     between = False
-                    row = _step(session, feed, done + 1, settings, where)
+                    row = _step(session, feed, done + 1, images
+                                or settings.batch_size, where)
                     result.log.append(row)
                     for hook in hooks:
                         hook(done + 1, row)
@@ -133,7 +139,7 @@ def train(session: Any,
     return result
 
 
-def _step(session: Any, feed: Batch, iteration: int, settings: TrainSection,
+def _step(session: Any, feed: Batch, iteration: int, images: int,
           where: str) -> Dict[str, float]:
     """One iteration. Returns its row of the log."""
     rate = session.learning_rate()
@@ -150,7 +156,7 @@ def _step(session: Any, feed: Batch, iteration: int, settings: TrainSection,
     return dict(terms,
                 iteration=iteration,
                 learning_rate=rate,
-                images_per_second=settings.batch_size / took)
+                images_per_second=images / took)
 
 
 def _postfix(row: Dict[str, float]) -> str:

@@ -37,6 +37,8 @@ from ..files import work_directory
 from ..program.inspect import WEIGHT_INPUT, dequantized
 from ..program.model import Model, ModelFiles, static_mode
 from ..program.observers import separate, strip_observers
+from ..ranks import ALONE, Ranks, lost_peers
+from . import parallel
 from .irgraph import fast_irgraph
 from .merging import fast_merge
 from .selection import SKIPPED, is_constant, leave_in_float
@@ -80,7 +82,7 @@ class QatSession:
         """One iteration. Returns the loss and its terms."""
         # Random numbers follow from the iteration: nothing of them to keep.
         self.paddle.seed(self.seed + self.iterations)
-        with self._inside():
+        with self._inside(), lost_peers():
             # A copy: the executor drops inputs that the program, cut off at
             # the distillation nodes, does not need.
             values = self.exe.run(self.train_program,
@@ -432,13 +434,15 @@ def build(files: ModelFiles,
           quant: QuantAwareSection,
           distillation: DistillationSection,
           train: TrainSection,
-          where: str = 'configuration') -> QatSession:
+          where: str = 'configuration',
+          ranks: Ranks = ALONE) -> QatSession:
     """Build teacher, student and optimizer from a float model.
 
     Args:
         files: the float model; it is only read.
         quant, distillation, train: the configuration's sections.
         where: the configuration, for messages.
+        ranks: that train together; all must call this.
 
     Raises:
         UserError: an optimizer, schedule or distillation node that does not
@@ -466,9 +470,10 @@ def build(files: ModelFiles,
 
     paddle.seed(train.seed)
     scope = paddle.static.Scope()
+    # The device that launch gave this process, else the first.
     exe = paddle.static.Executor(
-        paddle.CUDAPlace(0) if paddle.is_compiled_with_cuda() else paddle.
-        CPUPlace())
+        paddle.CUDAPlace(paddle.distributed.ParallelEnv().device_id) if paddle.
+        is_compiled_with_cuda() else paddle.CPUPlace())
 
     with static_mode(paddle), paddle.static.scope_guard(scope), \
             paddle.utils.unique_name.guard(), fast_irgraph(), \
@@ -517,6 +522,10 @@ def build(files: ModelFiles,
     terms = {'loss': train_info.fetch_targets[0]}
     if len(train_info.loss_dict) > 1:
         terms.update(train_info.loss_dict)
+    if ranks.size > 1:
+        with static_mode(paddle):
+            parallel.connect(exe, ranks)
+            terms = parallel.share(train_info.program, terms, ranks)
     session = QatSession(paddle=paddle,
                          scope=scope,
                          exe=exe,

@@ -15,14 +15,19 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Sequence
 
 import numpy as np
 
 from .. import runtime
 from ..config import GlobalSection
 from ..errors import UserError
-from ..files import file_digest, replace_directory, work_directory
+from ..files import (
+    file_digest,
+    replace_directory,
+    work_directory,
+    write_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,19 @@ class ModelFiles:
     @property
     def params_path(self) -> str:
         return os.path.join(self.directory, self.params_filename)
+
+    def read(self) -> List[bytes]:
+        """The content of both files."""
+        content = []
+        for path in (self.model_path, self.params_path):
+            with open(path, 'rb') as f:
+                content.append(f.read())
+        return content
+
+    def write(self, content: Sequence[bytes]) -> None:
+        """What `read` gave, into `directory`."""
+        for path, data in zip((self.model_path, self.params_path), content):
+            write_whole(path, data)
 
     def check(self) -> 'ModelFiles':
         """Return self if both files are there.

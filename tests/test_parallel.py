@@ -1,0 +1,365 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Several processes of one launch do what one does, and end together."""
+
+import csv
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import killing
+import numpy as np
+import pytest
+from act import data, evaluate, ranks, signals
+from act.compress import job, parallel
+from act.errors import UserError
+from act.program.model import Model, ModelFiles
+from conftest import PROJECT, YAML
+from test_bad_data import HOLLOW
+
+TRAIN = os.path.join(PROJECT, 'run.py')
+EVALUATE = os.path.join(PROJECT, 'paddle_inference_eval.py')
+
+
+def content(path):
+    with open(path, encoding='utf-8') as f:
+        return f.read()
+
+
+def launch(processes, *script):
+    """Arguments of python that start a script in several processes."""
+    return [
+        '-m', 'paddle.distributed.launch', '--nproc_per_node',
+        str(processes), '--log_dir', 'log', *script
+    ]
+
+
+def test_parts_of_a_batch_are_those_of_one_process():
+    records = list(range(10))
+    whole = data.endless(records, 6, seed=3, start=1)
+    parts = [
+        data.endless(records, 2, seed=3, start=1, part=(i, 3)) for i in range(3)
+    ]
+    for _ in range(7):
+        assert list(itertools.chain(*map(next, parts))) == next(whole)
+
+
+def test_alone_nothing_is_exchanged():
+    alone = ranks.join()
+    assert alone == ranks.ALONE
+    assert alone.gather('x') == ['x'] and alone.first(lambda: 3) == 3
+    assert alone.part([1, 2, 3]) == [1, 2, 3]
+    alone.check()
+
+
+def test_a_signal_to_one_is_seen_by_all(monkeypatch, signals_arrive):
+    """The sign that ranks agree about, without other ranks."""
+    with signals.handled():
+        with pytest.raises(signals.Stopped), signals.held(patient=False):
+            assert signals.pending() is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.pending() == signal.SIGTERM
+        signals.accept()
+        with signals.held(patient=False):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signals.accept()
+            # Dealt with: it is not raised at the end.
+            assert signals.pending() is None
+
+
+@pytest.mark.parametrize('said, lost', [
+    ('[/paddle/third_party/gloo/gloo/transport/tcp/pair.cc:587] TIMEOUT', True),
+    ('std::exception', True), ('(NotFound) another error', False)
+])
+def test_what_gloo_says_is_one_line(said, lost):
+    wanted = ranks.PeerLost if lost else RuntimeError
+    with pytest.raises(wanted) as caught, ranks.lost_peers():
+        raise RuntimeError(said)
+    assert ('another process' in str(caught.value)) == lost
+
+
+@pytest.mark.parametrize('key, value', [('strategy', 'ptq'),
+                                        ('use_pact', True)])
+def test_what_one_process_alone_can_do(settings, tmp_path, key, value):
+    wanted = settings.model_copy(deep=True)
+    wanted.Quantization.strategy = 'qat'
+    for section in (wanted.Quantization, wanted.QuantAware):
+        if hasattr(section, key):
+            setattr(section, key, value)
+    with pytest.raises(UserError) as caught:
+        job.compress(wanted, str(tmp_path / 'x'), [], ranks=ranks.Ranks(0, 2))
+    assert key in str(caught.value)
+    assert 'without paddle.distributed.launch' in str(caught.value)
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_no_benchmark_beside_others(settings, float_model, tmp_path):
+    options = evaluate.Options(benchmark=True, output_dir=str(tmp_path))
+    with pytest.raises(UserError, match='--benchmark: processes'):
+        evaluate.evaluate(settings,
+                          float_model,
+                          options, [],
+                          ranks=ranks.Ranks(0, 2))
+
+
+@pytest.fixture(scope='module')
+def program():
+    """A train program with a shared weight, decay and clipping, a range that is
+    averaged and a batch norm; and its loss."""
+    from act.program.model import static_mode
+    from act.runtime import import_paddle
+    paddle = import_paddle()
+    static, nn = paddle.static, paddle.nn
+    main = static.Program()
+    with static_mode(paddle), static.program_guard(main, static.Program()), \
+            paddle.utils.unique_name.guard():
+        x = static.data('x', [4, 2, 3, 3], 'float32')
+        for _ in range(2):
+            x = static.nn.conv2d(x,
+                                 2,
+                                 1,
+                                 param_attr=paddle.ParamAttr(name='shared'),
+                                 bias_attr=False)
+        x = static.nn.batch_norm(x)
+        loss = paddle.mean(x * x)
+        paddle.optimizer.SGD(
+            0.1, weight_decay=0.1,
+            grad_clip=nn.ClipGradByGlobalNorm(1.0)).minimize(loss)
+        means = parallel.share(main, {'loss': loss}, ranks.Ranks(0, 4))
+    return main.global_block(), loss, means['loss']
+
+
+def test_gradients_are_averaged_before_anything_reads_them(program):
+    block, _, _ = program
+    parameters = [p.name for p in block.all_parameters() if p.trainable]
+    assert len(parameters) == 3
+    for name in parameters:
+        gradient = name + '@GRAD'
+        at, = [
+            i for i, op in enumerate(block.ops)
+            if op.type == 'c_allreduce_sum' and op.input('X') == [gradient]
+        ]
+        before, after = block.ops[:at], block.ops[at + 1:]
+        optimizers = ('sgd', 'squared_l2_norm', 'scale')
+        assert not any(gradient in op.input_arg_names and op.type in optimizers
+                       for op in before)
+        assert any(gradient in op.input_arg_names for op in after)
+        # The sum of what both uses of the weight give, not one of them.
+        assert not any(
+            gradient in op.output_arg_names and op.attr('op_role') & 1
+            for op in after)
+    scaled = [
+        op for op in block.ops if op.type == 'scale'
+        and op.attr('scale') == 0.25 and op.attr('op_role') == 1
+    ]
+    assert len(scaled) == 1
+
+
+def test_losses_and_statistics_are_averaged(program):
+    block, loss, mean = program
+    summed = [
+        op.input('X')[0] for op in block.ops if op.type == 'c_allreduce_sum'
+    ]
+    assert summed[-1] == mean.name != loss.name
+    norm, = (op for op in block.ops if op.type == 'batch_norm')
+    assert set(norm.output('MeanOut') +
+               norm.output('VarianceOut')) <= set(summed)
+
+
+@pytest.fixture(scope='module')
+def arguments(float_model, shapes):
+    """Of run.py; the batch is one image a process."""
+    return [
+        TRAIN, '--config_path', YAML, '-o', 'Global.model_dir=' + float_model,
+        'Reader.dataset_dir=' + shapes, 'TrainConfig.train_iter=4',
+        'TrainConfig.eval_iter=2', 'TrainConfig.eval_images=5',
+        'TrainConfig.checkpoint_iter=1',
+        'TrainConfig.optimizer_builder.optimizer={type: Momentum}',
+        'Quantization={strategy: qat, weight_rounding: gptq, algo: avg, '
+        'calibration_images: 2}'
+    ]
+
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory, arguments):
+    """The run of two processes that nobody stops."""
+    place = str(tmp_path_factory.mktemp('parallel') / 'two')
+    log = place + '.log'
+    process = killing.start(launch(2, *arguments, 'TrainConfig.batch_size=1'),
+                            place, log)
+    assert process.wait() == 0, content(log)
+    assert killing.leftovers(place) == ['log']
+    return place
+
+
+def losses(place):
+    with open(os.path.join(place, 'run', 'train_log.csv')) as f:
+        return [float(row['loss']) for row in csv.DictReader(f)]
+
+
+def weights(place):
+    """All integers of the last model's weights, in one array."""
+    model = Model.load(ModelFiles(os.path.join(place, 'run', 'last')))
+    found = [model.parameter(v.name) for v in model.persistable()]
+    return np.concatenate(
+        [v.reshape(-1).astype(int) for v in found if v.dtype == np.int8])
+
+
+def test_two_processes_train_as_one(tmp_path, arguments, two):
+    """Ranges are kept after calibration, so that nothing but the order of sums
+    differs."""
+    place, log = str(tmp_path / 'one'), str(tmp_path / 'log')
+    assert killing.start([*arguments, 'TrainConfig.batch_size=2'], place,
+                         log).wait() == 0
+    assert losses(two) == pytest.approx(losses(place), rel=1e-3)
+    assert len(losses(two)) == 4 and len(set(losses(two))) == 4
+    ours, theirs = weights(two), weights(place)
+    assert len(ours) > 500000
+    assert np.abs(ours - theirs).max() <= 1
+    assert (ours == theirs).mean() > 0.999
+    records = []
+    for made in (two, place):
+        with open(os.path.join(made, 'run', 'record.json')) as f:
+            records.append(json.load(f))
+    assert [r['processes'] for r in records] == [2, 1]
+    assert records[0]['map'] == pytest.approx(records[1]['map'], abs=2)
+
+
+def process_of(rank, launcher):
+    """The process that launch started for a rank."""
+    for name in os.listdir('/proc'):
+        try:
+            with open('/proc/%s/stat' % name) as f:
+                parent = int(f.read().rsplit(')', 1)[1].split()[1])
+            with open('/proc/%s/environ' % name, 'rb') as f:
+                wanted = b'PADDLE_TRAINER_ID=%d' % rank in f.read().split(b'\0')
+        except (OSError, IndexError, ValueError):
+            continue
+        if wanted and parent == launcher.pid:
+            return int(name)
+    raise AssertionError('rank %d is not there' % rank)
+
+
+@pytest.mark.usefixtures('signals_arrive')
+def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two):
+    place, log = str(tmp_path / 'place'), str(tmp_path / 'log')
+    command = launch(2, *arguments, 'TrainConfig.batch_size=1')
+
+    def until(moment):
+        process = killing.start(command, place, log)
+        path = os.path.join(place, 'run_checkpoints', 'iteration_%08d' % moment)
+        while not os.path.isdir(path):
+            assert process.poll() is None, content(log)
+            time.sleep(0.01)
+        return process
+
+    process = until(1)
+    os.kill(process_of(1, process), signal.SIGKILL)
+    begin = time.monotonic()
+    assert process.wait() != 0
+    assert time.monotonic() - begin < 15
+    assert 'error: another process of this launch has ended' in content(log)
+
+    # One process would see other images than two.
+    alone = str(tmp_path / 'alone.log')
+    assert killing.start([*arguments, 'TrainConfig.batch_size=1', '--resume'],
+                         place, alone).wait() == 2
+    assert 'the number of processes was 2' in content(alone)
+
+    command.append('--resume')
+    process = until(2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() != 0
+    of_first = content(os.path.join(place, 'log', 'workerlog.0'))
+    assert 'stopped at iteration' in of_first and '--resume' in of_first
+    assert 'Traceback' not in of_first
+    assert killing.leftovers(place) == ['log', 'run_checkpoints']
+
+    assert killing.start(command, place, log).wait() == 0, content(log)
+    assert killing.result(place) == killing.result(two)
+    assert killing.leftovers(place) == ['log']
+
+
+def run_evaluation(tmp_path, processes, *more):
+    """Returns the exit code, what was said, and the record."""
+    place = str(tmp_path / str(processes))
+    log = place + '.log'
+    script = [
+        EVALUATE, '--device', 'CPU', '--config_path', YAML, '--output_json',
+        'record.json', '--cpu_threads', '1', *more
+    ]
+    if processes > 1:
+        script = launch(processes, *script)
+    os.makedirs(place)
+    with open(log, 'wb') as f:
+        code = subprocess.call([sys.executable, *script],
+                               cwd=place,
+                               stdout=f,
+                               stderr=subprocess.STDOUT)
+    said = content(log)
+    try:
+        with open(os.path.join(place, 'record.json')) as f:
+            return code, said, json.load(f)
+    except OSError:
+        return code, said, None
+
+
+@pytest.fixture(scope='module')
+def evaluation(float_model, shapes):
+    return [
+        '--model_path', float_model, '--batch_size', '5', '-o',
+        'Reader.dataset_dir=' + shapes
+    ]
+
+
+def test_the_same_map_from_any_number_of_processes(tmp_path, evaluation):
+    """24 images in batches of 5: no number of processes divides them."""
+    found = {}
+    for processes in (1, 2, 4):
+        code, said, found[processes] = run_evaluation(tmp_path, processes,
+                                                      *evaluation)
+        assert code == 0, said
+        assert said.count('record: record.json') == 1
+    one = found[1]
+    assert one['num_images'] == 24 and one['map'] > 20
+    for processes, record in found.items():
+        assert record['processes'] == processes
+        for name in ('map', 'ap50', 'ap75', 'ar_100', 'num_images',
+                     'latency_runs'):
+            assert record[name] == one[name], (processes, name)
+
+
+def test_a_broken_image_of_another_process(tmp_path, evaluation, shapes):
+    """It ends all, and its line is shown; left out, it is counted."""
+    broken = str(tmp_path / 'shapes')
+    shutil.copytree(shapes, broken)
+    images = os.path.join(broken, 'val2017')
+    # The eighth image is in the second batch, of process 1.
+    path = os.path.join(images, sorted(os.listdir(images))[7])
+    with open(path, 'wb') as f:
+        f.write(HOLLOW)
+    more = [*evaluation[:-1], 'Reader.dataset_dir=' + broken]
+    code, said, record = run_evaluation(tmp_path, 2, *more)
+    assert code != 0 and record is None
+    assert 'error: ' in said and os.path.basename(path) in said
+    code, said, record = run_evaluation(tmp_path / 'skip', 2, *more,
+                                        '--skip_bad_images')
+    assert code == 0 and record['skipped_images'] == 1
+    assert record['num_images'] == 23
+    assert os.path.basename(path) in said
