@@ -11,8 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs of run.py that SIGKILL ends at a moment of choice, for tests and
-benchmarks."""
+"""Runs of run.py that SIGKILL ends at a moment of choice, and by several
+processes, for tests and benchmarks."""
 
 import glob
 import os
@@ -83,3 +83,26 @@ def result(place):
 def leftovers(place):
     """What lies beside the result."""
     return sorted(set(os.listdir(place)) - {'run'})
+
+
+def launch(processes, *script):
+    """Arguments of python that start a script in several processes."""
+    return [
+        '-m', 'paddle.distributed.launch', '--nproc_per_node',
+        str(processes), '--log_dir', 'log', *script
+    ]
+
+
+def process_of(rank, launcher):
+    """The process that launch started for a rank."""
+    for name in os.listdir('/proc'):
+        try:
+            with open('/proc/%s/stat' % name) as f:
+                parent = int(f.read().rsplit(')', 1)[1].split()[1])
+            with open('/proc/%s/environ' % name, 'rb') as f:
+                wanted = b'PADDLE_TRAINER_ID=%d' % rank in f.read().split(b'\0')
+        except (OSError, IndexError, ValueError):
+            continue
+        if wanted and parent == launcher.pid:
+            return int(name)
+    raise AssertionError('rank %d is not there' % rank)

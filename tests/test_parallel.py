@@ -42,14 +42,6 @@ def content(path):
         return f.read()
 
 
-def launch(processes, *script):
-    """Arguments of python that start a script in several processes."""
-    return [
-        '-m', 'paddle.distributed.launch', '--nproc_per_node',
-        str(processes), '--log_dir', 'log', *script
-    ]
-
-
 def test_parts_of_a_batch_are_those_of_one_process():
     records = list(range(10))
     whole = data.endless(records, 6, seed=3, start=1)
@@ -183,10 +175,11 @@ def test_losses_and_statistics_are_averaged(program):
 
 
 @pytest.fixture(scope='module')
-def arguments(float_model, shapes):
-    """Of run.py; the batch is one image a process."""
+def arguments(tmp_path_factory, shapes):
+    """Of run.py. The float model is not there: the first run exports it."""
+    exported = str(tmp_path_factory.mktemp('parallel') / 'float')
     return [
-        TRAIN, '--config_path', YAML, '-o', 'Global.model_dir=' + float_model,
+        TRAIN, '--config_path', YAML, '-o', 'Global.model_dir=' + exported,
         'Reader.dataset_dir=' + shapes, 'TrainConfig.train_iter=4',
         'TrainConfig.eval_iter=2', 'TrainConfig.eval_images=5',
         'TrainConfig.checkpoint_iter=1',
@@ -201,8 +194,8 @@ def two(tmp_path_factory, arguments):
     """The run of two processes that nobody stops."""
     place = str(tmp_path_factory.mktemp('parallel') / 'two')
     log = place + '.log'
-    process = killing.start(launch(2, *arguments, 'TrainConfig.batch_size=1'),
-                            place, log)
+    process = killing.start(
+        killing.launch(2, *arguments, 'TrainConfig.batch_size=1'), place, log)
     assert process.wait() == 0, content(log)
     assert killing.leftovers(place) == ['log']
     return place
@@ -241,25 +234,10 @@ def test_two_processes_train_as_one(tmp_path, arguments, two):
     assert records[0]['map'] == pytest.approx(records[1]['map'], abs=2)
 
 
-def process_of(rank, launcher):
-    """The process that launch started for a rank."""
-    for name in os.listdir('/proc'):
-        try:
-            with open('/proc/%s/stat' % name) as f:
-                parent = int(f.read().rsplit(')', 1)[1].split()[1])
-            with open('/proc/%s/environ' % name, 'rb') as f:
-                wanted = b'PADDLE_TRAINER_ID=%d' % rank in f.read().split(b'\0')
-        except (OSError, IndexError, ValueError):
-            continue
-        if wanted and parent == launcher.pid:
-            return int(name)
-    raise AssertionError('rank %d is not there' % rank)
-
-
 @pytest.mark.usefixtures('signals_arrive')
 def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two):
     place, log = str(tmp_path / 'place'), str(tmp_path / 'log')
-    command = launch(2, *arguments, 'TrainConfig.batch_size=1')
+    command = killing.launch(2, *arguments, 'TrainConfig.batch_size=1')
 
     def until(moment):
         process = killing.start(command, place, log)
@@ -270,7 +248,7 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two):
         return process
 
     process = until(1)
-    os.kill(process_of(1, process), signal.SIGKILL)
+    os.kill(killing.process_of(1, process), signal.SIGKILL)
     begin = time.monotonic()
     assert process.wait() != 0
     assert time.monotonic() - begin < 15
@@ -305,7 +283,7 @@ def run_evaluation(tmp_path, processes, *more):
         'record.json', '--cpu_threads', '1', *more
     ]
     if processes > 1:
-        script = launch(processes, *script)
+        script = killing.launch(processes, *script)
     os.makedirs(place)
     with open(log, 'wb') as f:
         code = subprocess.call([sys.executable, *script],

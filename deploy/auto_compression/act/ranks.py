@@ -23,7 +23,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, List, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, TypeVar
 
 from . import runtime, signals
 from .errors import CheckFailed
@@ -142,6 +142,14 @@ def _import_server() -> None:
         from paddle.distributed.fleet.utils import http_server  # noqa: F401
     finally:
         logging.FileHandler = before  # type: ignore
+
+
+def environment_alone() -> Dict[str, str]:
+    """The environment for a process that is none of the ranks."""
+    return {
+        name: value
+        for name, value in os.environ.items() if not name.startswith('PADDLE_')
+    }
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ from ..program.inspect import (
     quantized_ops,
 )
 from ..program.model import Model, ModelFiles
-from ..ranks import ALONE, Ranks
+from ..ranks import ALONE, Ranks, environment_alone
 from . import checkpoint, loop, vdl
 
 CONFIG, READER, RECORD, LOG = ('config.yml', 'reader.yml', 'record.json',
@@ -117,6 +117,7 @@ def _run_script(command: List[str]) -> Tuple[int, str]:
             child = subprocess.Popen(command,
                                      stdin=subprocess.DEVNULL,
                                      stderr=subprocess.PIPE,
+                                     env=environment_alone(),
                                      start_new_session=True)
         # Progress bars end their lines with a carriage return.
         for line in io.TextIOWrapper(child.stderr, newline='',
