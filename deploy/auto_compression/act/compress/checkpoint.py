@@ -43,7 +43,7 @@ SUFFIX = '_checkpoints'
 SECONDS = 300
 _ARRAYS, _TRAINING = 'values.npz', 'training.json'
 _KEPT = 2
-_NAME = 'iteration_%08d'
+_NAME = 'iteration_'  # and eight digits
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Checkpoints:
         """Of the checkpoints that are there, ascending."""
         if not os.path.isdir(self.directory):
             return []
-        found = (re.fullmatch(r'iteration_(\d{8})', name)
+        found = (re.fullmatch(_NAME + r'(\d{8})', name)
                  for name in os.listdir(self.directory))
         return sorted(int(match.group(1)) for match in found if match)
 
@@ -206,7 +206,7 @@ class Checkpoints:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _path(self, iteration: int) -> str:
-        return os.path.join(self.directory, _NAME % iteration)
+        return os.path.join(self.directory, '%s%08d' % (_NAME, iteration))
 
 
 def _flush(f: Any) -> None:

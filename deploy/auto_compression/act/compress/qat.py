@@ -107,14 +107,15 @@ class QatSession:
 
     def state(self) -> Dict[str, np.ndarray]:
         """Copies of the test program's parameters and ranges."""
-        return self._copies([self.test_program])
+        return _copies(self._held([self.test_program]))
 
     def values(self) -> Dict[str, np.ndarray]:
         """Copies of all that training changes: the state, what the ranges are
         averaged from, and the optimizer's."""
-        return self._copies([self.test_program, self.train_program])
+        return _copies(self._held([self.test_program, self.train_program]))
 
-    def _copies(self, programs: Sequence[Any]) -> Dict[str, np.ndarray]:
+    def _held(self, programs: Sequence[Any]) -> Dict[str, Any]:
+        """The tensors that programs keep, but for the teacher's."""
         found = {}
         for program in programs:
             for v in program.list_vars():
@@ -122,7 +123,7 @@ class QatSession:
                         not v.name.startswith(_TEACHER):
                     tensor = self.scope.find_var(v.name).get_tensor()
                     if tensor._is_initialized():
-                        found[v.name] = np.array(tensor)
+                        found[v.name] = tensor
         return found
 
     def restore(self, state: Dict[str, np.ndarray]) -> None:
@@ -147,7 +148,8 @@ class QatSession:
         Raises:
             UserError: its programs were not the same.
         """
-        if set(values) != set(self.values()):
+        if set(values) != set(
+                self._held([self.test_program, self.train_program])):
             raise UserError("--resume: the checkpoint's variables are not "
                             'those of this model; start without --resume')
         self.keep_ranges(kept_ranges)
@@ -192,9 +194,12 @@ class QatSession:
         are made with, and PP-YOLOE's projection made every box a point.
         """
         weights = set(self._weights().values())
-        for op in self._quantizers():
-            if op.input('X')[0] not in weights:
-                continue
+        # Both programs hold one for each range.
+        measured = {
+            op.input('Scale')[0]: op
+            for op in self._quantizers() if op.input('X')[0] in weights
+        }
+        for op in measured.values():
             weight, scale = (np.array(
                 self.scope.find_var(op.input(key)[0]).get_tensor())
                              for key in ('X', 'Scale'))
@@ -284,6 +289,10 @@ class QatSession:
         with static_mode(self.paddle), self.paddle.static.scope_guard(
                 self.scope):
             yield
+
+
+def _copies(tensors: Dict[str, Any]) -> Dict[str, np.ndarray]:
+    return {name: np.array(tensor) for name, tensor in tensors.items()}
 
 
 def trainable_parameters(model: Model) -> List[str]:
