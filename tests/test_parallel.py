@@ -174,12 +174,17 @@ def test_losses_and_statistics_are_averaged(program):
                norm.output('VarianceOut')) <= set(summed)
 
 
+def test_an_export_is_none_of_the_processes(monkeypatch):
+    monkeypatch.setenv('PADDLE_TRAINERS_NUM', '2')
+    code = 'import os, sys; sys.exit("PADDLE_TRAINERS_NUM" in os.environ)'
+    assert job._run_script([sys.executable, '-c', code]) == (0, '')
+
+
 @pytest.fixture(scope='module')
-def arguments(tmp_path_factory, shapes):
-    """Of run.py. The float model is not there: the first run exports it."""
-    exported = str(tmp_path_factory.mktemp('parallel') / 'float')
+def arguments(float_model, shapes):
+    """Of run.py."""
     return [
-        TRAIN, '--config_path', YAML, '-o', 'Global.model_dir=' + exported,
+        TRAIN, '--config_path', YAML, '-o', 'Global.model_dir=' + float_model,
         'Reader.dataset_dir=' + shapes, 'TrainConfig.train_iter=4',
         'TrainConfig.eval_iter=2', 'TrainConfig.eval_images=5',
         'TrainConfig.checkpoint_iter=1',
