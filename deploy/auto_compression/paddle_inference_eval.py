@@ -121,13 +121,15 @@ def main() -> None:
                             '--config_path' % (model_path, CONFIG))
     settings = config.load(config_path, cli.parse_overrides(args.opt))
     model_path = model_path or settings.Global.model_dir
-    files.check_writable(args.output_dir,
-                         "--output_dir '%s'" % args.output_dir,
-                         directory=True)
-    if args.output_json:
-        files.check_writable(args.output_json,
-                             "--output_json '%s'" % args.output_json,
-                             directory=False)
+    # One process checks: it makes directories, and takes them away again.
+    if launched.rank == 0:
+        files.check_writable(args.output_dir,
+                             "--output_dir '%s'" % args.output_dir,
+                             directory=True)
+        if args.output_json:
+            files.check_writable(args.output_json,
+                                 "--output_json '%s'" % args.output_json,
+                                 directory=False)
     options = evaluate.Options(
         precision='auto' if args.precision == 'paddle' else args.precision,
         use_mkldnn=args.use_mkldnn,

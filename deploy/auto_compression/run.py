@@ -79,7 +79,8 @@ def main() -> None:
     if args.reader:
         settings.Reader.file = args.reader
     save_dir = args.save_dir or os.path.join('output', settings.name)
-    if args.output_json:
+    # One process checks: it makes directories, and takes them away again.
+    if args.output_json and launched.rank == 0:
         files.check_writable(args.output_json,
                              "--output_json '%s'" % args.output_json,
                              directory=False)

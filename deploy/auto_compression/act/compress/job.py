@@ -306,9 +306,11 @@ def compress(settings: config.Settings,
     if ranks.size > 1:
         _check_parallel(settings)
     interrupted = os.path.abspath(save_dir) + INTERRUPTED
-    _check_target(save_dir)
-    if strategy == 'qat':
-        _check_target(interrupted)
+    # Rank 0 alone: it makes directories, and takes them away again.
+    if ranks.rank == 0:
+        _check_target(save_dir)
+        if strategy == 'qat':
+            _check_target(interrupted)
     if ranks.local == 0:
         ensure_exported(settings)
     ranks.gather(None)
