@@ -121,8 +121,9 @@ def kill(place: str, arguments: List[str], batch: int) -> Dict[str, Any]:
     seconds = time.monotonic() - begin
     with open(log, errors='replace') as f:
         said = [
-            line.strip() for line in f.read().replace('\r', '\n').splitlines()
-            if line.startswith('error: ')
+            line.split(' cmd ')[0].strip()
+            for line in f.read().replace('\r', '\n').splitlines()
+            if line.startswith(('error: ', 'Container rank '))
         ]
     return {'seconds': round(seconds, 1), 'exit_code': code, 'said': said}
 

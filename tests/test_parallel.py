@@ -257,7 +257,7 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two):
     begin = time.monotonic()
     assert process.wait() != 0
     assert time.monotonic() - begin < 15
-    assert 'error: another process of this launch has ended' in content(log)
+    assert 'Container rank 1 status failed' in content(log)
 
     # One process would see other images than two.
     alone = str(tmp_path / 'alone.log')
@@ -309,6 +309,21 @@ def evaluation(float_model, shapes):
         '--model_path', float_model, '--batch_size', '5', '-o',
         'Reader.dataset_dir=' + shapes
     ]
+
+
+def test_an_int8_model_is_prepared_once(tmp_path, evaluation, int8_model,
+                                        monkeypatch):
+    """Its copy in the cache is made by one process, then used by both."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    found = {}
+    for processes in (2, 1):
+        code, said, found[processes] = run_evaluation(tmp_path, processes,
+                                                      '--model_path',
+                                                      int8_model,
+                                                      *evaluation[2:])
+        assert code == 0, said
+    for name in ('map', 'int8_convs_ran', 'num_images'):
+        assert found[2][name] == found[1][name]
 
 
 def test_the_same_map_from_any_number_of_processes(tmp_path, evaluation):

@@ -69,6 +69,21 @@ def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
                 where=settings.path)
 
 
+def _plans(settings: config.Settings, model_dir: str, compare: Optional[str],
+           options: Options) -> List[Plan]:
+    """Of the model, and of the one that it is compared with."""
+    plans = [_plan(settings, model_dir, options)]
+    if compare:
+        plans.append(
+            plan(ModelFiles.named(settings.Global, compare),
+                 settings.Deploy.cpu,
+                 threads=options.threads,
+                 nms=settings.own_nms,
+                 input_list=settings.Global.input_mapping,
+                 where=settings.path))
+    return plans
+
+
 def _record(settings: config.Settings, model_dir: str, made: Plan,
             options: Options, command: List[str]) -> Dict[str, Any]:
     files = ModelFiles.named(settings.Global, model_dir)
@@ -150,19 +165,13 @@ def evaluate(settings: config.Settings,
     directories = [model_dir] + ([compare] if compare else [])
     for directory in directories:
         ModelFiles.named(settings.Global, directory).check()
-    plans = [_plan(settings, model_dir, options)]
+    # A prepared copy of the model goes to the user's cache.
+    plans = ranks.one_first(
+        lambda: _plans(settings, model_dir, compare, options))
     if options.check and not any(row[0] == plans[0].precision
                                  for row in settings.Expected):
         raise UserError("--check: '%s' has no row for %s in its Expected "
                         'section' % (settings.path, plans[0].precision))
-    if compare:
-        plans.append(
-            plan(ModelFiles.named(settings.Global, compare),
-                 settings.Deploy.cpu,
-                 threads=options.threads,
-                 nms=settings.own_nms,
-                 input_list=settings.Global.input_mapping,
-                 where=settings.path))
     if options.benchmark and ranks.size > 1:
         raise UserError('--benchmark: processes beside each other disturb the '
                         'times; run it without paddle.distributed.launch')

@@ -69,6 +69,20 @@ class Ranks:
         """
         return self.gather(make() if self.rank == 0 else None)[0]
 
+    def one_first(self, make: Callable[[], T]) -> T:
+        """Call `make` on all ranks, on one of each machine before the others: a
+        file that it makes is there for them.
+
+        Raises:
+            PeerLost: see `gather`.
+        """
+        if self.local:
+            self.gather(None)
+            return make()
+        made = make()
+        self.gather(None)
+        return made
+
     def part(self, items: List[T]) -> List[T]:
         """This rank's share: each `size`-th item."""
         return items[self.rank::self.size]

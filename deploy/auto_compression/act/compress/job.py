@@ -311,9 +311,7 @@ def compress(settings: config.Settings,
         _check_target(save_dir)
         if strategy == 'qat':
             _check_target(interrupted)
-    if ranks.local == 0:
-        ensure_exported(settings)
-    ranks.gather(None)
+    ranks.one_first(lambda: ensure_exported(settings))
     source = _Source(settings, skip_bad_images)
     checkpoints, found = None, None
     if strategy == 'qat':
