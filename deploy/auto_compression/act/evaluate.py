@@ -162,6 +162,9 @@ def evaluate(settings: config.Settings,
     Raises:
         UserError: bad input.
     """
+    if options.benchmark and ranks.size > 1:
+        raise UserError('--benchmark: processes beside each other disturb the '
+                        'times; run it without paddle.distributed.launch')
     directories = [model_dir] + ([compare] if compare else [])
     for directory in directories:
         ModelFiles.named(settings.Global, directory).check()
@@ -172,9 +175,6 @@ def evaluate(settings: config.Settings,
                                  for row in settings.Expected):
         raise UserError("--check: '%s' has no row for %s in its Expected "
                         'section' % (settings.path, plans[0].precision))
-    if options.benchmark and ranks.size > 1:
-        raise UserError('--benchmark: processes beside each other disturb the '
-                        'times; run it without paddle.distributed.launch')
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
     predictors = [Predictor(p) for p in plans]
