@@ -13,8 +13,6 @@
 # limitations under the License.
 """Runs a deployed model over images: detections and timings in one pass."""
 
-import itertools
-import math
 import resource
 import time
 from dataclasses import dataclass, field
@@ -93,25 +91,20 @@ def run(predictors: Sequence[Predictor],
     """
     bad = bad or BadImages()
     chunks = list(data.chunks(records, batch_size))
-    own = ranks.part(chunks)
     found = []
-    with tqdm(total=sum(map(len, own)), desc=title, unit='image') as bar:
-        for index in range(math.ceil(len(chunks) / ranks.size)):
-            ranks.check()
-            if index < len(own):
-                found.append(
-                    _batch(predictors, pipeline, own[index], index % 2 == 1,
-                           input_list, where, bad))
-                bar.update(len(own[index]))
-    gathered = ranks.gather((found, bad.faults))
-    for _, faults in gathered:
+    with tqdm(total=sum(map(len, ranks.part(chunks))), desc=title,
+              unit='image') as bar:
+        for index, chunk in enumerate(ranks.dealt(chunks)):
+            found.append(
+                _batch(predictors, pipeline, chunk, index % 2 == 1, input_list,
+                       where, bad))
+            bar.update(len(chunk))
+    for faults in ranks.gather(bad.faults):
         bad.add(faults, len(records))
     passes = [Pass() for _ in predictors]
-    for batches in itertools.zip_longest(*(f for f, _ in gathered),
-                                         fillvalue=()):
-        for batch in batches:
-            for result, part in zip(passes, batch):
-                result.add(part)
+    for batch in ranks.whole(found):
+        for result, part in zip(passes, batch):
+            result.add(part)
     if not passes[0].detections:
         raise bad.none_left(len(records))
     return passes

@@ -87,6 +87,29 @@ class Ranks:
         """This rank's share: each `size`-th item."""
         return items[self.rank::self.size]
 
+    def dealt(self, items: List[T]) -> Iterator[T]:
+        """The items of `part`, one after another. Ranks `check` before each, as
+        often as each other: all must come to the end.
+
+        Raises:
+            signals.Stopped, PeerLost: see `check`.
+        """
+        for start in range(0, len(items), self.size):
+            self.check()
+            yield from items[start:start + self.size][self.rank:self.rank + 1]
+
+    def whole(self, own: List[T]) -> List[T]:
+        """What all ranks made of their items, in the order of all items.
+
+        Raises:
+            PeerLost: see `gather`.
+        """
+        parts = self.gather(own)
+        return [
+            parts[at % self.size][at // self.size]
+            for at in range(sum(map(len, parts)))
+        ]
+
     def threads(self) -> int:
         """Of this machine's cores, those for one rank; at least 1."""
         return max(1, runtime.cpu_count() // self.local_size)

@@ -82,23 +82,23 @@ def fast_irgraph() -> Iterator[None]:
     from paddle.static.quantization import quantization_pass
     with ordered_irgraph(), contextlib.ExitStack() as stack:
         # Their assertions copy the node set three times a link.
-        _set(stack, IrGraph, 'link_to', _link_to)
-        _set(stack, IrGraph, 'update_input_link', _update_input_link)
-        _set(stack, IrGraph, 'update_output_link', _update_output_link)
+        replace(stack, IrGraph, 'link_to', _link_to)
+        replace(stack, IrGraph, 'update_input_link', _update_input_link)
+        replace(stack, IrGraph, 'update_output_link', _update_output_link)
         # Wraps and walks all nodes to find one.
-        _set(stack, IrGraph, '_find_node_by_name',
-             _find_node_by_name(IrGraph._find_node_by_name))
+        replace(stack, IrGraph, '_find_node_by_name',
+                _find_node_by_name(IrGraph._find_node_by_name))
         # The index of names stays true.
         for name in ('create_persistable_node', 'create_var_node',
                      'create_var_node_from_desc', 'create_control_dep_var'):
-            _set(stack, IrGraph, name, _adding(getattr(IrGraph, name)))
-        _set(stack, IrGraph, 'safe_remove_nodes',
-             _removing(IrGraph.safe_remove_nodes))
+            replace(stack, IrGraph, name, _adding(getattr(IrGraph, name)))
+        replace(stack, IrGraph, 'safe_remove_nodes',
+                _removing(IrGraph.safe_remove_nodes))
         # An index lives as long as a pass, so that C++ passes in between may
         # change the graph behind it.
         for name in INDEXED_PASSES:
             owner = getattr(quantization_pass, name)
-            _set(stack, owner, 'apply', _indexed(owner.apply))
+            replace(stack, owner, 'apply', _indexed(owner.apply))
         yield
 
 
@@ -113,15 +113,16 @@ def ordered_irgraph() -> Iterator[None]:
     from paddle.base.framework import IrGraph
     with contextlib.ExitStack() as stack:
         # Sets, ordered by address and built anew for each search.
-        _set(stack, IrGraph, 'all_op_nodes', _all_op_nodes)
-        _set(stack, IrGraph, 'all_var_nodes', _all_var_nodes)
-        _set(stack, IrGraph, 'all_persistable_nodes', _all_persistable_nodes)
+        replace(stack, IrGraph, 'all_op_nodes', _all_op_nodes)
+        replace(stack, IrGraph, 'all_var_nodes', _all_var_nodes)
+        replace(stack, IrGraph, 'all_persistable_nodes', _all_persistable_nodes)
         yield
 
 
-def _set(stack: contextlib.ExitStack, owner: type, name: str,
-         value: Callable) -> None:
-    """Set a method, and set it back when the stack unwinds."""
+def replace(stack: contextlib.ExitStack, owner: Any, name: str,
+            value: Callable) -> None:
+    """Set a method of a class or a function of a module, and set it back when
+    the stack unwinds."""
     stack.callback(setattr, owner, name, owner.__dict__[name])
     setattr(owner, name, value)
 

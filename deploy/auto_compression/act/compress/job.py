@@ -21,8 +21,6 @@ qat the training log and, below last/, the model of the last iteration.
 import contextlib
 import csv
 import io
-import itertools
-import math
 import os
 import shutil
 import signal
@@ -583,11 +581,10 @@ def evaluator_of(session: Any,
     takes some of the batches, and all are told the same."""
     evaluator = CocoEvaluator.of(images)
 
-    def mean_ap(found: List[List[List[Detections]]]) -> float:
+    def mean_ap(found: List[List[Detections]]) -> float:
         evaluator.reset()
-        for batches in itertools.zip_longest(*found, fillvalue=[]):
-            for detections in batches:
-                evaluator.process(detections)
+        for detections in found:
+            evaluator.process(detections)
         return evaluator.evaluate().map or 0.0
 
     def evaluate() -> float:
@@ -595,24 +592,20 @@ def evaluator_of(session: Any,
         size = source.settings.TrainConfig.batch_size
         chunks = list(data.chunks(images.records, size))
         own = ranks.part(chunks)
-        found = []
         batches = data.prefetch(own, source.reader.pipeline,
                                 source.reader.workers)
+        found = []
         with tqdm(total=sum(map(len, own)),
                   desc='evaluate',
                   unit='image',
                   leave=False) as bar:
-            for at in range(math.ceil(len(chunks) / ranks.size)):
-                ranks.check()
-                if at == len(own):
-                    continue
-                batch = next(batches)
+            for chunk, batch in zip(ranks.dealt(chunks), batches):
                 outputs = session.infer(source.named(batch))
                 boxes, counts = source.postprocess(outputs, batch)
                 found.append(
-                    from_model_output([r.id for r in own[at]], boxes, counts))
-                bar.update(len(own[at]))
-        gathered = ranks.gather(found)
+                    from_model_output([r.id for r in chunk], boxes, counts))
+                bar.update(len(chunk))
+        gathered = ranks.whole(found)
         return ranks.first(lambda: mean_ap(gathered))
 
     return evaluate

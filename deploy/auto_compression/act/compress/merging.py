@@ -27,6 +27,7 @@ from typing import Any, Callable, Dict, Iterator
 import numpy as np
 
 from .. import runtime
+from .irgraph import replace
 
 # Read in this version.
 SUPPORTED = runtime.PADDLESLIM
@@ -50,18 +51,9 @@ def fast_merge() -> Iterator[None]:
                       stacklevel=3)
         yield
         return
-    with _replaced(owner, 'merge', _renaming_first(owner.merge)):
+    with contextlib.ExitStack() as stack:
+        replace(stack, owner, 'merge', _renaming_first(owner.merge))
         yield
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _renaming_first(original: Callable[..., None]) -> Callable[..., None]:
@@ -97,8 +89,9 @@ def _renaming_first(original: Callable[..., None]) -> Callable[..., None]:
             final.update((name, name) for name in names.values())
             return rename(program, names)
 
-        with _replaced(single_distiller, '_recover_outputs_attr',
-                       recover_and_rename):
+        with contextlib.ExitStack() as stack:
+            replace(stack, single_distiller, '_recover_outputs_attr',
+                    recover_and_rename)
             # Names that map to themselves are left alone.
             original(teacher_program,
                      student_program,
