@@ -110,11 +110,8 @@ def kill(place: str, arguments: List[str], batch: int) -> Dict[str, Any]:
         killing.launch(2, *arguments,
                        'TrainConfig.batch_size=%d' % (batch // 2),
                        'TrainConfig.checkpoint_iter=2'), place, log)
-    path = os.path.join(place, 'run_checkpoints', 'iteration_00000002')
-    while not os.path.isdir(path):
-        if process.poll() is not None:
-            raise SystemExit("training failed: '%s'" % log)
-        time.sleep(0.05)
+    if not killing.wait_for_checkpoint(process, place, 2):
+        raise SystemExit("training failed: '%s'" % log)
     os.kill(killing.process_of(1, process), signal.SIGKILL)
     begin = time.monotonic()
     code = process.wait()

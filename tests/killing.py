@@ -85,6 +85,17 @@ def leftovers(place):
     return sorted(set(os.listdir(place)) - {'run'})
 
 
+def wait_for_checkpoint(process, place, iteration):
+    """Wait until a training has written the checkpoint of an iteration. Returns
+    whether it did before it ended."""
+    path = os.path.join(place, 'run_checkpoints', 'iteration_%08d' % iteration)
+    while not os.path.isdir(path):
+        if process.poll() is not None:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def launch(processes, *script):
     """Arguments of python that start a script in several processes."""
     return [

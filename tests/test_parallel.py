@@ -57,7 +57,21 @@ def test_alone_nothing_is_exchanged():
     assert alone == ranks.ALONE
     assert alone.gather('x') == ['x'] and alone.first(lambda: 3) == 3
     assert alone.part([1, 2, 3]) == [1, 2, 3]
+    assert list(alone.dealt([1, 2, 3])) == [1, 2, 3]
+    assert alone.whole([1, 2, 3]) == [1, 2, 3]
     alone.check()
+
+
+def test_items_are_dealt_and_come_back_in_their_order(monkeypatch):
+    items = list('abcdefg')
+    checks = []
+    monkeypatch.setattr(ranks.Ranks, 'check', lambda self: checks.append(self))
+    own = [list(ranks.Ranks(r, 3).dealt(items)) for r in range(3)]
+    assert own == [ranks.Ranks(r, 3).part(items) for r in range(3)]
+    # As often on ranks that get fewer.
+    assert len(checks) == 3 * 3
+    monkeypatch.setattr(ranks.Ranks, 'gather', lambda self, value: own)
+    assert ranks.Ranks(0, 3).whole(own[0]) == items
 
 
 def test_a_signal_to_one_is_seen_by_all(monkeypatch, signals_arrive):
@@ -246,10 +260,7 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two):
 
     def until(moment):
         process = killing.start(command, place, log)
-        path = os.path.join(place, 'run_checkpoints', 'iteration_%08d' % moment)
-        while not os.path.isdir(path):
-            assert process.poll() is None, content(log)
-            time.sleep(0.01)
+        assert killing.wait_for_checkpoint(process, place, moment), content(log)
         return process
 
     process = until(1)
