@@ -133,12 +133,15 @@ def forms(bench: _Bench, results: Dict[str, str]) -> Iterator[Tuple[str, Any]]:
         files = ModelFiles.named(bench.settings.Global, directory)
         ours: Sequence[str] = ('conv2d', 'depthwise_conv2d', 'fused_conv2d')
         yield ('%s, prepared' % name,
-               bench.plan(cpu.prepared(files).directory,
+               bench.plan(cpu.prepared(files,
+                                       cpu.Target(int8=True)).files.directory,
                           precision='int8',
                           op_types=ours))
         if name == 'linear_too':
             yield ('%s, prepared, fc' % name,
-                   bench.plan(cpu.prepared(files, int8_fc=True).directory,
+                   bench.plan(cpu.prepared(
+                       files, cpu.Target(int8=True,
+                                         int8_fc=True)).files.directory,
                               precision='int8',
                               op_types=(*ours, 'fc')))
         for said, types in (('', ()), (', fused_conv2d', ('fused_conv2d', ))):

@@ -79,6 +79,25 @@ def float_model(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def sibling(tmp_path_factory):
+    """Gives the directory of a small trained model of demo/ by its name,
+    exported as its compression YAML says."""
+    made = {}
+
+    def export(name):
+        if name not in made:
+            directory = str(tmp_path_factory.mktemp('siblings') / name)
+            done = run_script('export.py', '--config_path',
+                              os.path.join('demo', name + '_qat.yml'),
+                              '--save_dir', directory)
+            assert done.returncode == 0, done.stderr
+            made[name] = directory
+        return made[name]
+
+    return export
+
+
+@pytest.fixture(scope='session')
 def settings(shapes, float_model):
     """The shipped configuration, for the small data set and that model."""
     from act import config

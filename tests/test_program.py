@@ -181,9 +181,10 @@ def test_zero_weights_are_mended(float_model):
 @pytest.mark.parametrize('halves', [True, False])
 def test_preparation(int8_model, halves):
     model = Model.load(ModelFiles(int8_model))
-    done = cpu.prepare(model, halves, int8_fc=True)
-    assert list(done)[3:] == [
-        'to_int8', 'dequantize_weights', 'shift_to_unsigned'
+    done = cpu.prepare(model, cpu.Target(int8=True, int8_fc=True), halves)
+    assert list(done) == [
+        'strip_observers', 'mark_float_ops', 'mend_integer_weights', 'to_int8',
+        'dequantize_weights', 'shift_to_unsigned'
     ] + ['round_to_even'] * halves
     assert done['to_int8'] == done['dequantize_weights'] == 0
     # All but the stem, which reads the image.
@@ -193,10 +194,9 @@ def test_preparation(int8_model, halves):
 def test_cleaning_keeps_what_is_computed(int8_model, feed, tmp_path):
     files = ModelFiles(int8_model)
     model = Model.load(files)
-    done = cpu.clean(model)
-    assert list(done) == [
-        'strip_observers', 'mark_float_ops', 'mend_integer_weights'
-    ]
+    assert observers.strip_observers(model)
+    assert cpu.mark_float_ops(model)
+    cpu.mend_integer_weights(model)
     prepared = ModelFiles(str(tmp_path / 'prepared'))
     model.save(prepared)
     # The same but for the moved ULP.
@@ -210,7 +210,8 @@ def test_preparation_leaves_the_users_model_alone(int8_model, cache):
         n: os.stat(os.path.join(int8_model, n)).st_mtime_ns
         for n in os.listdir(int8_model)
     }
-    prepared = cpu.prepared(files)
+    target = cpu.Target(int8=True)
+    prepared = cpu.prepared(files, target).files
     assert prepared.directory.startswith(str(cache))
     after = {
         n: os.stat(os.path.join(int8_model, n)).st_mtime_ns
@@ -218,5 +219,5 @@ def test_preparation_leaves_the_users_model_alone(int8_model, cache):
     }
     assert after == before
     stamp = os.stat(prepared.model_path).st_mtime_ns
-    assert cpu.prepared(files) == prepared
+    assert cpu.prepared(files, target).files == prepared
     assert os.stat(prepared.model_path).st_mtime_ns == stamp

@@ -45,13 +45,9 @@ def path_of(*parts):
 
 
 @pytest.fixture(scope='module')
-def exported(name, tmp_path_factory):
-    """Directory of the model, exported as its compression YAML says."""
-    directory = str(tmp_path_factory.mktemp(name))
-    done = run_script('export.py', '--config_path', path_of(name + '_qat.yml'),
-                      '--save_dir', directory)
-    assert done.returncode == 0, done.stderr
-    return directory
+def exported(name, sibling):
+    """Directory of the model."""
+    return sibling(name)
 
 
 def map_of(name, directory, shapes, output_dir):

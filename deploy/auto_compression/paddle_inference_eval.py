@@ -84,6 +84,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--output_json',
                         type=cli.path,
                         help='file for the record')
+    parser.add_argument(
+        '--no_rewrite',
+        nargs='*',
+        metavar='NAME',
+        help='leave out the rewrites that make the program faster on the CPU, '
+        'or only these')
     cli.add_flag(parser, '--per_class', help='AP of each class, in the record')
     cli.add_flag(parser,
                  '--benchmark',
@@ -105,6 +111,7 @@ def main() -> None:
     from act import config, evaluate, files, ranks
     from act.compress.job import CONFIG, latest_result
     from act.errors import UserError
+    from act.program import faster
     from act.program.model import ModelFiles
     launched = ranks.join()
     config_path, model_path = args.config_path, args.model_path
@@ -143,7 +150,8 @@ def main() -> None:
         skip_bad_images=args.skip_bad_images,
         score_threshold=args.score_threshold,
         output_dir=args.output_dir,
-        output_json=args.output_json)
+        output_json=args.output_json,
+        rewrites=faster.chosen(args.no_rewrite))
     if args.image_file:
         if launched.rank:
             return

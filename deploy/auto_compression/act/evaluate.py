@@ -15,7 +15,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import yaml
@@ -34,6 +34,7 @@ from . import images as image_files
 from .errors import CheckFailed, UserError
 from .latency import Latency, stage_medians
 from .predictor import Plan, Predictor, plan
+from .program import faster
 from .program.model import ModelFiles
 from .ranks import ALONE, Ranks
 
@@ -56,6 +57,7 @@ class Options:
     score_threshold: float = 0.3
     output_dir: str = 'output/evaluation'
     output_json: Optional[str] = None
+    rewrites: Sequence[str] = faster.ALL  # that may be applied
 
 
 def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
@@ -66,7 +68,8 @@ def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
                 threads=options.threads,
                 nms=settings.own_nms,
                 input_list=settings.Global.input_mapping,
-                where=settings.path)
+                where=settings.path,
+                rewrites=options.rewrites)
 
 
 def _plans(settings: config.Settings, model_dir: str, compare: Optional[str],
@@ -80,7 +83,8 @@ def _plans(settings: config.Settings, model_dir: str, compare: Optional[str],
                  threads=options.threads,
                  nms=settings.own_nms,
                  input_list=settings.Global.input_mapping,
-                 where=settings.path))
+                 where=settings.path,
+                 rewrites=options.rewrites))
     return plans
 
 
@@ -101,6 +105,7 @@ def _record(settings: config.Settings, model_dir: str, made: Plan,
         'threads': made.threads,
         'batch_size': options.batch_size,
         'deleted_passes': list(made.deleted_passes),
+        'rewrites': made.rewrites,
         'quantized_ops': sum(made.quantized.values()),
     })
     return record

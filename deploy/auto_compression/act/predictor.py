@@ -13,7 +13,7 @@
 # limitations under the License.
 """The one place where a paddle.inference.Config is built."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
@@ -22,7 +22,7 @@ from . import runtime
 from .config import CpuSection, NmsSection
 from .errors import UserError, nearest, unknown
 from .postprocess import PostProcess, check_outputs
-from .program import cpu
+from .program import cpu, faster
 from .program.inspect import count_types, is_quantized, quantized_ops
 from .program.model import Model, ModelFiles
 
@@ -46,7 +46,7 @@ DEPLOYABLE = ('conv2d', 'depthwise_conv2d', 'fused_conv2d', 'fc')
 @dataclass(frozen=True)
 class Plan:
     """What will run: a precision and how. See `plan`."""
-    files: ModelFiles  # the model as it is loaded (prepared, for int8)
+    files: ModelFiles  # the model as it is loaded, prepared for oneDNN
     precision: str  # fp32, bf16, int8 or simulated_int8
     mkldnn: bool
     threads: int
@@ -54,6 +54,8 @@ class Plan:
     deleted_passes: Sequence[str]
     quantized: Dict[str, int]  # operators that hold quantization, by type
     postprocess: PostProcess  # of the outputs
+    # {rewrite's name: places it changed}, see `program.faster`
+    rewrites: Dict[str, int] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:
@@ -68,7 +70,8 @@ def plan(files: ModelFiles,
          threads: Optional[int] = None,
          nms: Optional[NmsSection] = None,
          input_list: Optional[Dict[str, str]] = None,
-         where: str = 'configuration') -> Plan:
+         where: str = 'configuration',
+         rewrites: Sequence[str] = faster.ALL) -> Plan:
     """Decide what a request means for this model on this CPU.
 
     Args:
@@ -83,6 +86,8 @@ def plan(files: ModelFiles,
             does.
         input_list: {reader's name: model's name}, see `data.feed`.
         where: the configuration, for messages.
+        rewrites: names of `program.faster.ALL` that may be applied. Of effect
+            with oneDNN.
 
     Raises:
         UserError: a precision that this model or CPU does not have; a model
@@ -116,19 +121,29 @@ def plan(files: ModelFiles,
     op_types: List[str] = []
     if precision == 'int8':
         op_types = _int8_types(options.int8_ops, types, where)
-        files = cpu.prepared(files, int8_fc='fc' in op_types)
     elif precision == 'bf16':
         op_types = list(options.bf16_ops)
     elif types:
         precision, mkldnn = 'simulated_int8', bool(mkldnn)
+    mkldnn = True if mkldnn is None else mkldnn
+    done: Dict[str, int] = {}
+    if mkldnn and precision != 'simulated_int8':
+        prepared = cpu.prepared(
+            files,
+            cpu.Target(rewrites=tuple(rewrites),
+                       int8=precision == 'int8',
+                       int8_fc='fc' in op_types), model)
+        files = prepared.files
+        done = {n: prepared.done.get(n, 0) for n in rewrites}
     return Plan(files=files,
                 precision=precision,
-                mkldnn=True if mkldnn is None else mkldnn,
+                mkldnn=mkldnn,
                 threads=threads or options.threads or runtime.cpu_count(),
                 op_types=op_types,
                 deleted_passes=list(options.deleted_passes),
                 quantized=types,
-                postprocess=postprocess)
+                postprocess=postprocess,
+                rewrites=done)
 
 
 def check_names(options: CpuSection, where: str) -> None:
@@ -246,6 +261,7 @@ class Predictor:
         from paddle import inference
         self.plan = plan
         config = build_config(plan)
+        faster.load_operators(plan.rewrites)
         try:
             with runtime.captured_output():
                 self._predictor = inference.create_predictor(config)

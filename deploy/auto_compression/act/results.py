@@ -118,6 +118,8 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('skipped_images', 'count', '',
               'images left out as missing or broken; null: none'),
         Field('deleted_passes', 'texts', '', 'IR passes left out'),
+        Field('rewrites', 'numbers', '',
+              'places that each rewrite made faster, see --no_rewrite'),
         Field('unverified_options', 'texts', '',
               'options asked for that Paddle cannot report back'),
         Field('error', 'text', '', 'why the run failed, one line'),

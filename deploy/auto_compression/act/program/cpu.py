@@ -11,30 +11,56 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A quantized program made ready for oneDNN's int8 kernels on the CPU.
+"""A program made ready for oneDNN on the CPU.
 
 The saved model serves TensorRT as well, so none of this is done to it: each
 rewrite works on a copy, when a CPU predictor is built. Each returns how many
-places it changed. Those of this module leave what the program computes as it
-is (the tests compare outputs); `unsigned` and `halving` bring what oneDNN
-computes nearer to the float model.
+places it changed. Those of `faster` come first; the others make a quantized
+program ready for oneDNN's int8 kernels. Of these, those of this module leave
+what the program computes as it is (the tests compare outputs); `unsigned` and
+`halving` bring what oneDNN computes nearer to the float model.
 """
 
+import hashlib
+import json
 import os
 import tempfile
-from typing import Any, Dict, List
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from .. import runtime
 from ..errors import UserError
-from . import halving, linear, unsigned
+from . import faster, halving, linear, unsigned
 from .inspect import WEIGHT_INPUT, quantized_ops
 from .model import Model, ModelFiles
 from .observers import strip_observers
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 5
+VERSION = 6
+
+# What was done, beside a prepared program.
+DONE = 'rewrites.json'
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a program is made ready for.
+
+    `rewrites` are names of `faster.ALL`, `int8` whether it is quantized and
+    shall run so, `int8_fc` whether its quantized linear layers shall too.
+    """
+    rewrites: Tuple[str, ...] = ()
+    int8: bool = False
+    int8_fc: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared program, and {rewrite's name: places it changed}."""
+    files: ModelFiles
+    done: Dict[str, Any]
 
 
 def mark_float_ops(model: Model) -> int:
@@ -91,37 +117,31 @@ def mend_integer_weights(model: Model) -> List[str]:
     return mended
 
 
-def clean(model: Model) -> Dict[str, Any]:
-    """Apply the rewrites of this module, in order.
-
-    Returns:
-        {rewrite's name: its result}.
-    """
-    return {
-        rewrite.__name__: rewrite(model)
-        for rewrite in (strip_observers, mark_float_ops, mend_integer_weights)
-    }
-
-
-def prepare(model: Model, halves: bool, int8_fc: bool) -> Dict[str, Any]:
-    """Make a quantized program ready for oneDNN.
+def prepare(model: Model, target: Target, halves: bool) -> Dict[str, Any]:
+    """Make a program ready for oneDNN.
 
     Args:
         model: changed in place.
+        target: what for.
         halves: whether the CPU has no VNNI, see `halving`.
-        int8_fc: whether linear layers that were quantized run in int8.
 
     Returns:
         {rewrite's name: its result}.
     """
-    done = clean(model)
-    if int8_fc:
-        done['to_int8'] = linear.to_int8(model, saturates=halves)
-    done['dequantize_weights'] = linear.dequantize_weights(model)
-    done['shift_to_unsigned'] = unsigned.shift_to_unsigned(model,
-                                                           saturates=halves)
-    if halves:
-        done['round_to_even'] = halving.round_to_even(model)
+    done: Dict[str, Any] = {}
+    if target.int8:
+        done['strip_observers'] = strip_observers(model)
+    done.update(faster.apply(model, target.rewrites))
+    if target.int8:
+        done['mark_float_ops'] = mark_float_ops(model)
+        done['mend_integer_weights'] = mend_integer_weights(model)
+        if target.int8_fc:
+            done['to_int8'] = linear.to_int8(model, saturates=halves)
+        done['dequantize_weights'] = linear.dequantize_weights(model)
+        done['shift_to_unsigned'] = unsigned.shift_to_unsigned(model,
+                                                               saturates=halves)
+        if halves:
+            done['round_to_even'] = halving.round_to_even(model)
     return done
 
 
@@ -130,36 +150,44 @@ def cache_dir() -> str:
     return runtime.user_cache('programs')
 
 
-def prepared(files: ModelFiles, int8_fc: bool = False) -> ModelFiles:
-    """The prepared copy of a quantized model, made on first use.
+def prepared(files: ModelFiles,
+             target: Target,
+             model: Optional[Model] = None) -> Prepared:
+    """The prepared copy of a model, made on first use.
 
-    Copies lie in the user's cache, keyed by the model's hash and by what the
-    CPU needs; never beside the user's model. If the cache cannot be written, a
-    temporary directory is used.
+    Copies lie in the user's cache, keyed by the model's hash, the target and
+    what the CPU needs; never beside the user's model. If the cache cannot be
+    written, a temporary directory is used.
 
     Args:
         files: the model as the user has it.
-        int8_fc: see `prepare`.
+        target: what for. If there is nothing to do, the copy is the model.
+        model: the same, if it is loaded already; changed.
 
     Raises:
         UserError: see `Model.load`.
     """
-    files.check()
-    halves = halving.halves()
-    name = '%s-v%d%s%s' % (files.digest()[:32], VERSION, '-halving'
-                           if halves else '', '-fc' if int8_fc else '')
-    target = ModelFiles(os.path.join(cache_dir(), name))
-    if os.path.isdir(target.directory):
+    model = model or Model.load(files)
+    target = replace(target, rewrites=faster.usable(model, target.rewrites))
+    if not target.int8 and not target.rewrites:
+        return Prepared(files, {})
+    halves = target.int8 and halving.halves()
+    wanted = repr((files.digest(), VERSION, target, halves))
+    name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
+    copy = ModelFiles(os.path.join(cache_dir(), name))
+    if os.path.isdir(copy.directory):
         try:
-            return target.check()
-        except UserError:
+            copy.check()
+            with open(os.path.join(copy.directory, DONE)) as f:
+                return Prepared(copy, json.load(f))
+        except (UserError, OSError, ValueError):
             pass  # left behind half-cleaned: made anew below
-    model = Model.load(files)
-    prepare(model, halves, int8_fc)
+    done = prepare(model, target, halves)
+    beside = {DONE: json.dumps(done).encode()}
     try:
-        model.save(target)
+        model.save(copy, beside)
     except OSError:
-        target = ModelFiles(
+        copy = ModelFiles(
             os.path.join(tempfile.mkdtemp(prefix='act_program_'), name))
-        model.save(target)
-    return target
+        model.save(copy, beside)
+    return Prepared(copy, done)

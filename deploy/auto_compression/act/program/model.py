@@ -15,7 +15,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -182,8 +182,14 @@ class Model:
                             "the disk full? Free some space there, or name "
                             "another place" % what) from None
 
-    def save(self, files: ModelFiles) -> None:
+    def save(self,
+             files: ModelFiles,
+             beside: Optional[Dict[str, bytes]] = None) -> None:
         """Write both files into `files.directory`, which appears whole.
+
+        Args:
+            files: where to.
+            beside: {name: content} of further files there.
 
         Raises:
             OSError: they cannot be written; what was there stays.
@@ -196,9 +202,11 @@ class Model:
             with paddle.static.scope_guard(self.scope), static_mode(paddle):
                 exe = paddle.static.Executor(paddle.CPUPlace())
                 params = io._serialize_persistables(self.program, exe)
-            for name, data in ((files.model_filename,
-                                self.program.desc.serialize_to_string()),
-                               (files.params_filename, params)):
+            content = {
+                files.model_filename: self.program.desc.serialize_to_string(),
+                files.params_filename: params
+            }
+            for name, data in {**content, **(beside or {})}.items():
                 with open(os.path.join(made, name), 'wb') as f:
                     f.write(data)
             replace_directory(made, files.directory)
