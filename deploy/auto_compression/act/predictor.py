@@ -131,6 +131,7 @@ def plan(files: ModelFiles,
         prepared = cpu.prepared(
             files,
             cpu.Target(rewrites=tuple(rewrites),
+                       bf16=precision == 'bf16',
                        int8=precision == 'int8',
                        int8_fc='fc' in op_types), model)
         files = prepared.files

@@ -48,10 +48,12 @@ DONE = 'rewrites.json'
 class Target:
     """What a program is made ready for.
 
-    `rewrites` are names of `faster.ALL`, `int8` whether it is quantized and
-    shall run so, `int8_fc` whether its quantized linear layers shall too.
+    `rewrites` are names of `faster.ALL`, `bf16` whether they compute so, `int8`
+    whether it is quantized and shall run so, `int8_fc` whether its quantized
+    linear layers shall too.
     """
     rewrites: Tuple[str, ...] = ()
+    bf16: bool = False
     int8: bool = False
     int8_fc: bool = False
 
@@ -131,7 +133,7 @@ def prepare(model: Model, target: Target, halves: bool) -> Dict[str, Any]:
     done: Dict[str, Any] = {}
     if target.int8:
         done['strip_observers'] = strip_observers(model)
-    done.update(faster.apply(model, target.rewrites))
+    done.update(faster.apply(model, target.rewrites, target.bf16))
     if target.int8:
         done['mark_float_ops'] = mark_float_ops(model)
         done['mend_integer_weights'] = mend_integer_weights(model)

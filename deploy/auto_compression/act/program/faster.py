@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from ..errors import UserError, unknown
-from . import distribution, nms, pooling
+from . import distribution, network, nms, pooling
 from .model import Model
 
 
@@ -32,12 +32,14 @@ class Rewrite:
 
     `finds` is the type of operator that it looks for; `operator` the source
     file of ops/ with the one that it puts in, if that is not one of Paddle's,
-    and `cost` what is lost without it.
+    and `cost` what is lost without it. If it is `typed`, it is told whether to
+    compute in bf16.
     """
-    apply: Callable[[Model], int]
+    apply: Callable[..., int]
     finds: str
     operator: str = ''
     cost: str = ''
+    typed: bool = False
 
     @property
     def name(self) -> str:
@@ -50,6 +52,11 @@ REWRITES = (
     Rewrite(distribution.softmax_over_last_axis, 'softmax'),
     Rewrite(nms.select_boxes, 'multiclass_nms3', 'multiclass_nms',
             'NMS takes about ten times as long'),
+    Rewrite(network.join_convolutions,
+            'conv2d',
+            'network',
+            'small models take up to twice as long',
+            typed=True),
 )
 ALL: Tuple[str, ...] = tuple(r.name for r in REWRITES)
 
@@ -96,17 +103,23 @@ def usable(model: Model, names: Sequence[str]) -> Tuple[str, ...]:
     return tuple(found)
 
 
-def apply(model: Model, names: Sequence[str]) -> Dict[str, int]:
+def apply(model: Model,
+          names: Sequence[str],
+          bf16: bool = False) -> Dict[str, int]:
     """Apply the rewrites of these names, in the order of `REWRITES`.
 
     Args:
         model: changed in place.
         names: of those that `usable` found.
+        bf16: compute in bf16 where the rewrite decides.
 
     Returns:
         {name: number of places changed}.
     """
-    return {r.name: r.apply(model) for r in REWRITES if r.name in names}
+    return {
+        r.name: r.apply(model, bf16) if r.typed else r.apply(model)
+        for r in REWRITES if r.name in names
+    }
 
 
 def load_operators(done: Mapping[str, int]) -> None:

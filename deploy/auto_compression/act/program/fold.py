@@ -105,7 +105,7 @@ def fold(model: Model,
             changed = _fold_once(model, paddle)
         if input_shapes is not None:
             _check_top_k(model)
-        _drop_variables(model)
+        drop_variables(model)
     made = [v for v in model.persistable() if v.name not in known_before]
     return Folded(dict(before), dict(Counter(op.type for op in model.ops)),
                   len(made),
@@ -204,7 +204,7 @@ def _fold_once(model: Model, paddle: Any) -> bool:
         for op in folded if not (set(op.output_arg_names) & leaves & read)
     }
     _remove(block, gone)
-    dead = _remove_dead(model)
+    dead = remove_dead(model)
     return bool(stored or sized or dead or gone)
 
 
@@ -314,7 +314,7 @@ def _remove(block: Any, doomed: Set[int]) -> None:
     block._sync_with_cpp()
 
 
-def _remove_dead(model: Model) -> int:
+def remove_dead(model: Model) -> int:
     """Remove operators of the global block whose outputs nothing reads.
 
     Returns:
@@ -339,7 +339,7 @@ def _remove_dead(model: Model) -> int:
     return len(dead)
 
 
-def _drop_variables(model: Model) -> None:
+def drop_variables(model: Model) -> None:
     """Remove variables that no operator names."""
     used = {
         n

@@ -49,6 +49,15 @@ class Graph:
         operator wrote it."""
         return self._readers[id(op), op.output(slot)[0]]
 
+    def writer_of(self, op: Any, name: str) -> Optional[Any]:
+        """The operator that wrote what this one reads under a name; None for
+        parameters."""
+        return self._writer.get((id(op), name))
+
+    def readers_of(self, op: Any, name: str) -> List[Any]:
+        """The operators that read what this one wrote under a name."""
+        return self._readers[id(op), name]
+
     def only_reader(self, op: Any, slot: str, kind: str) -> Optional[Any]:
         """The one operator that reads that value, if it is of this type."""
         readers = self.readers(op, slot)
