@@ -31,6 +31,7 @@ from act.errors import UserError
 from act.program import cpu, halving, inspect, linear, observers
 from act.program.fold import fold
 from act.program.model import Model, ModelFiles, static_mode
+from programs import save
 
 SIZE = 16
 # Of the layers of `attention`, in order; their outputs carry these names.
@@ -41,34 +42,6 @@ LAYERS = ('query', 'key', 'value', 'joined', 'wide', 'last')
 def any_outputs(monkeypatch):
     """The networks here are no detectors."""
     monkeypatch.setattr('act.predictor.check_outputs', lambda *_, **__: None)
-
-
-def parameter(paddle, name, value):
-    return paddle.static.create_parameter(
-        value.shape,
-        'float32',
-        name=name,
-        default_initializer=paddle.nn.initializer.Assign(
-            value.astype(np.float32)))
-
-
-def save(directory, build):
-    """Save the inference program that `build(paddle, parameter)` makes."""
-    paddle = runtime.import_paddle()
-    scope = paddle.static.Scope()
-    with static_mode(paddle), paddle.static.scope_guard(scope), \
-            paddle.utils.unique_name.guard():
-        program, startup = paddle.static.Program(), paddle.static.Program()
-        with paddle.static.program_guard(program, startup):
-            inputs, outputs = build(paddle, lambda *a: parameter(paddle, *a))
-        exe = paddle.static.Executor(paddle.CPUPlace())
-        exe.run(startup)
-        paddle.static.save_inference_model(directory + '/model',
-                                           inputs,
-                                           outputs,
-                                           exe,
-                                           program=program)
-    return ModelFiles(directory)
 
 
 @pytest.fixture(scope='module')

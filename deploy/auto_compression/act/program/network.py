@@ -47,6 +47,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from .. import runtime
+from . import halving
 from .fold import drop_variables, fold
 from .graph import Graph
 from .model import Model, static_mode
@@ -70,7 +71,8 @@ def join_convolutions(model: Model, bf16: bool) -> int:
 
     Quantized convolutions take integers, with the scales that the simulation
     has or, where a source has hardly any negative values, finer ones (see
-    `unsigned`). All else stays in float, or in bf16.
+    `unsigned`). All else stays in float, or in bf16. A quantized program is left
+    as it is on a CPU without VNNI, where signed sources need care.
 
     Args:
         model: changed in place; of a quantized one, observers are stripped.
@@ -79,11 +81,13 @@ def join_convolutions(model: Model, bf16: bool) -> int:
     Returns:
         number of convolutions that are in networks now.
     """
-    fold(model)
     joined = 0
+    fold(model)
     with static_mode(runtime.import_paddle()):
         block = model.program.global_block()
         parts = _Parts(model, block)
+        if parts.quantized and halving.halves():
+            return 0
         for part in parts.split():
             writer = _Writer(model, block, parts, part, bf16)
             if writer.fits():
