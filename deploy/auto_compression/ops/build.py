@@ -38,9 +38,7 @@ COMPILE_FLAGS = [
 ]
 # No -fopenmp here: it would link libgomp, a second pool of threads beside
 # Paddle's libiomp5, which has libgomp's entry points too.
-LINK_FLAGS = [
-    '-shared', '-l:libpaddle.so', '-l:libiomp5.so', '-l:libdnnl.so.3'
-]
+LINK_FLAGS = ['-shared', '-l:libpaddle.so', '-l:libiomp5.so', '-l:libdnnl.so.3']
 
 _loaded: Set[str] = set()
 

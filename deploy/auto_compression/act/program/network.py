@@ -71,8 +71,8 @@ def join_convolutions(model: Model, bf16: bool) -> int:
 
     Quantized convolutions take integers, with the scales that the simulation
     has or, where a source has hardly any negative values, finer ones (see
-    `unsigned`). All else stays in float, or in bf16. A quantized program is left
-    as it is on a CPU without VNNI, where signed sources need care.
+    `unsigned`). All else stays in float, or in bf16. A quantized program is
+    left as it is on a CPU without VNNI, where signed sources need care.
 
     Args:
         model: changed in place; of a quantized one, observers are stripped.
@@ -492,9 +492,7 @@ class _Writer:
                                   'Out%d' % i: [name]
                                   for i, name in enumerate(self.outputs)
                               },
-                              attrs={
-                                  'text': '\n'.join(self.lines)
-                              })
+                              attrs={'text': '\n'.join(self.lines)})
 
     def _value(self, kind: str, *words: Any) -> int:
         """Write a step that makes a value. Returns its number."""
