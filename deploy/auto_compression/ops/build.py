@@ -23,16 +23,17 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from typing import List, Set
+from typing import List, Optional, Set
 
 from act.errors import UserError
 from act.runtime import import_paddle, user_cache, version
 
-# -march=native: the library stays on the machine that built it, and the cache
-# is keyed by the CPU for homes shared between machines.
+# No -march: multiversion.h compiles kernels for each instruction set, so that
+# a library runs on any CPU of its architecture.
+# -fno-trapping-math: comparisons of floats may become vectors.
 # PADDLE_NO_PYTHON: operators need no Python headers.
 COMPILE_FLAGS = [
-    '-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-w',
+    '-std=c++17', '-O3', '-fno-trapping-math', '-fopenmp', '-fPIC', '-w',
     '-D_GLIBCXX_USE_CXX11_ABI=1', '-DPADDLE_WITH_CUSTOM_KERNEL',
     '-DPADDLE_NO_PYTHON'
 ]
@@ -56,9 +57,29 @@ def load(name: str) -> None:
         return
     import_paddle()
     from paddle.utils.cpp_extension import load_op_meta_info_and_register_op
-    here = os.path.dirname(os.path.abspath(__file__))
-    load_op_meta_info_and_register_op(build(os.path.join(here, name + '.cc')))
+    load_op_meta_info_and_register_op(build(_source(name)))
     _loaded.add(name)
+
+
+def unavailable(name: str) -> Optional[str]:
+    """Why the operators of a source file cannot be had here; they are built if
+    they can.
+
+    Args:
+        name: see `load`.
+
+    Returns:
+        one line that says what mends it, None if they are there.
+    """
+    try:
+        build(_source(name))
+    except UserError as e:
+        return str(e)
+    return None
+
+
+def _source(name: str) -> str:
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), name + '.cc')
 
 
 def build(source: str) -> str:
@@ -109,27 +130,18 @@ def build(source: str) -> str:
 
 
 def _cache_directory(source: str) -> str:
-    """Where the library of this source, paddle, compiler line and CPU lies."""
+    """Where the library of this source, with the headers beside it, of paddle,
+    the compiler's line and the architecture lies."""
+    directory = os.path.dirname(os.path.abspath(source))
+    headers = sorted(n for n in os.listdir(directory) if n.endswith('.h'))
     digest = hashlib.sha256()
-    with open(source, 'rb') as f:
-        digest.update(f.read())
+    for path in [source] + [os.path.join(directory, n) for n in headers]:
+        with open(path, 'rb') as f:
+            digest.update(f.read())
     for part in [version('paddlepaddle') or version('paddlepaddle-gpu')
-                 ] + COMPILE_FLAGS + LINK_FLAGS + [_cpu()]:
+                 ] + COMPILE_FLAGS + LINK_FLAGS + [platform.machine()]:
         digest.update(b'\0' + part.encode())
     return user_cache('ops', digest.hexdigest()[:16])
-
-
-def _cpu() -> str:
-    """What -march=native depends on: the architecture and its extensions."""
-    try:
-        with open('/proc/cpuinfo') as f:
-            for line in f:
-                if line.startswith(('flags', 'Features')):
-                    return '%s %s' % (platform.machine(), ' '.join(
-                        sorted(line.split(':', 1)[1].split())))
-    except OSError:
-        pass
-    return platform.machine()
 
 
 def _run(command: List[str], source: str) -> None:
