@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test lint bench bench-accuracy bench-siblings clean
+.PHONY: help setup demo export test test-ops-asan lint bench bench-accuracy bench-siblings clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
@@ -15,6 +15,8 @@ help:
 	@echo "             the float model of a compression YAML; also WEIGHTS=FILE,"
 	@echo "             INPUT_SIZE=\"H W\", RANDOM_WEIGHTS=1"
 	@echo "make test    the tests"
+	@echo "make test-ops-asan"
+	@echo "             the C++ operators' kernels, fuzzed under AddressSanitizer"
 	@echo "make lint    formatting and static checks"
 	@echo "make bench   the benchmarks; results go to benchmarks/results"
 	@echo "make bench-accuracy COCO=DIR WEIGHTS=FILE MODEL=picodet_xs"
@@ -59,11 +61,24 @@ export: setup
 test: setup
 	$(PY) -m pytest -q tests
 
+# Without Paddle in the process, which AddressSanitizer does not stand.
+FUZZED := deformable depthwise
+SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -Wall -Wno-psabi
+
+test-ops-asan:
+	@mkdir -p build
+	set -e; for name in $(FUZZED); do \
+	    g++ -std=c++17 -O1 -fopenmp $(SANITIZE) -I$(PROJECT)/ops \
+	        tests/operators/fuzz_$$name.cc -o build/fuzz_$$name; \
+	    build/fuzz_$$name; \
+	done
+
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m yapf --diff --recursive deploy tests benchmarks patches > /dev/null || \
 	    { $(PY) -m yapf --diff --recursive deploy tests benchmarks patches; exit 1; }
-	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc
+	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc $(PROJECT)/ops/*.h \
+	    tests/operators/*.cc tests/operators/*.h
 
 DEMO_YAML := configs/picodet_s_320_lcnet_qat.yml
 DEMO_FLOAT := inference_model/picodet_s_320_lcnet_demo

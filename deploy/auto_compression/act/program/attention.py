@@ -113,10 +113,12 @@ class _Attention:
         return {slot: [value.name] for slot, value in self.values()}
 
     def values(self) -> List[Tuple[str, _Value]]:
-        """(slot, value) of each input."""
+        """(slot, value) of each input that there is."""
+        # Paddle marks optional inputs of custom operators in their names.
         slots = (('Value', self.value), ('Offsets', self.offsets),
-                 ('Weights', self.weights), ('Reference', self.reference),
-                 ('Shapes', self.shapes))
+                 ('Weights', self.weights), ('Reference@OPTIONAL',
+                                             self.reference),
+                 ('Shapes@OPTIONAL', self.shapes))
         return [(s, v) for s, v in slots if isinstance(v, _Value)]
 
     def attributes(self) -> Dict[str, Any]:
