@@ -23,7 +23,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from typing import List, Optional, Set
+from typing import List, Set
 
 from act.errors import UserError
 from act.runtime import import_paddle, user_cache, version
@@ -57,29 +57,9 @@ def load(name: str) -> None:
         return
     import_paddle()
     from paddle.utils.cpp_extension import load_op_meta_info_and_register_op
-    load_op_meta_info_and_register_op(build(_source(name)))
+    here = os.path.dirname(os.path.abspath(__file__))
+    load_op_meta_info_and_register_op(build(os.path.join(here, name + '.cc')))
     _loaded.add(name)
-
-
-def unavailable(name: str) -> Optional[str]:
-    """Why the operators of a source file cannot be had here; they are built if
-    they can.
-
-    Args:
-        name: see `load`.
-
-    Returns:
-        one line that says what mends it, None if they are there.
-    """
-    try:
-        build(_source(name))
-    except UserError as e:
-        return str(e)
-    return None
-
-
-def _source(name: str) -> str:
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), name + '.cc')
 
 
 def build(source: str) -> str:

@@ -18,10 +18,13 @@
 // What a tensor holds is decided by its elements' order, so that views need no
 // reshape.
 
+#include <algorithm>
+
 #include "deformable.h"
 #define KERNELS "deformable_kernel.h"
 #include "multiversion.h"
 #include "paddle/extension.h"
+#include "paddle/phi/core/dense_tensor.h"
 
 namespace {
 
@@ -106,8 +109,13 @@ std::vector<paddle::Tensor> Run(
   a.value = value.data<float>();
   a.offsets = offsets.data<float>();
   a.weights = weights.data<float>();
-  paddle::Tensor out = paddle::empty({a.batch, a.queries, channels},
-                                     value.dtype(), value.place());
+  // With memory even if it is empty: what reads a tensor without any fails.
+  paddle::Tensor out =
+      paddle::empty({std::max<int64_t>(a.batch, 1),
+                     std::max<int64_t>(a.queries, 1), channels},
+                    value.dtype(), value.place());
+  static_cast<phi::DenseTensor*>(out.impl().get())
+      ->Resize(phi::make_ddim({a.batch, a.queries, channels}));
   MULTIVERSION(Attend)(a, out.data<float>());
   return {out};
 }

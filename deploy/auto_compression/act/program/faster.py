@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from ..errors import UserError, unknown
-from . import distribution, network, nms, pooling
+from . import attention, distribution, network, nms, pooling
 from .model import Model
 
 
@@ -52,6 +52,8 @@ REWRITES = (
     Rewrite(distribution.softmax_over_last_axis, 'softmax'),
     Rewrite(nms.select_boxes, 'multiclass_nms3', 'multiclass_nms',
             'NMS takes about ten times as long'),
+    Rewrite(attention.deformable_attention, 'grid_sampler', attention.OPERATOR,
+            'DINO-R50 takes about six times as long and RT-DETR-L 1.4 times'),
     Rewrite(network.join_convolutions,
             'conv2d',
             'network',
