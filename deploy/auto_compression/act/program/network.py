@@ -175,8 +175,7 @@ _RESULT = {'conv2d': 'Output', 'depthwise_conv2d': 'Output', 'batch_norm': 'Y'}
 
 
 def _reads_convolution(parts: _Parts, op: Any) -> bool:
-    if list(op.attr('dilations')) != [1, 1] or \
-            op.attr('padding_algorithm') != 'EXPLICIT' or \
+    if list(op.attr('dilations')) != [1, 1] or not _has_paddings(op) or \
             op.attr('data_format') not in ('NCHW', 'AnyLayout'):
         return False
     if op.input('Bias') if 'Bias' in op.input_names else False:
@@ -198,8 +197,16 @@ def _reads_norm(parts: _Parts, op: Any) -> bool:
 def _reads_pooling(parts: _Parts, op: Any) -> bool:
     if op.attr('adaptive') and list(op.attr('ksize')) != [1, 1]:
         return False
-    return not op.attr('ceil_mode') and op.attr('pooling_type') in (
-        'max', 'avg') and op.attr('padding_algorithm') == 'EXPLICIT'
+    # With a stride of 1 there is nothing to round up.
+    return op.attr('pooling_type') in ('max', 'avg') and _has_paddings(op) and (
+        not op.attr('ceil_mode') or list(op.attr('strides')) == [1, 1])
+
+
+def _has_paddings(op: Any) -> bool:
+    """Whether its paddings do not depend on the size of the image."""
+    return op.attr('padding_algorithm') in ('EXPLICIT', 'VALID') or \
+        op.attr('padding_algorithm') == 'SAME' and \
+        list(op.attr('strides')) == [1, 1]
 
 
 def _reads_resize(parts: _Parts, op: Any) -> bool:
@@ -216,8 +223,8 @@ def _reads_concat(parts: _Parts, op: Any) -> bool:
 
 
 def _reads_binary(parts: _Parts, op: Any) -> bool:
-    """An addition or product of maps, or of a map and its channels' values;
-    or the addition of a bias to a convolution's result."""
+    """An addition or product of maps, the second of which may be of one value
+    a channel or a place; or that of a bias and a convolution's result."""
     first, second = op.input('X')[0], op.input('Y')[0]
     if parts.is_parameter(first):
         return False
@@ -226,8 +233,7 @@ def _reads_binary(parts: _Parts, op: Any) -> bool:
     if op.attr('axis') not in (-1, 0):
         return False
     a, b = (parts.block.var(n).shape for n in (first, second))
-    return a[1] == b[1] and a[1] > 0 and (tuple(a[2:]) == tuple(b[2:])
-                                          or tuple(b[2:]) == (1, 1))
+    return a[1] > 0 and all(j in (i, 1) for i, j in zip(a[1:], b[1:]))
 
 
 def _is_bias(parts: _Parts, op: Any) -> bool:
@@ -448,7 +454,7 @@ class _Writer:
         highest = float(
             self.model.parameter(it.source.input('Scale')[0]).reshape(-1)[0])
         if it.least is not None and highest > 0 and (
-                it.least >= 0 or not any(op.attr('paddings'))):
+                it.least >= 0 or not any(self._paddings(op))):
             scale, shift = source_scale(highest, it.least, 255)
             if scale * highest >= 127:
                 return 'u8', scale, shift
@@ -524,10 +530,10 @@ class _Writer:
             # Operands of oneDNN's float convolutions are all float.
             if source == self.base and form != self.base:
                 form = self.base
-            pads = _paddings(op)
             value = self._value('conv', self._in_form(step.sources[0], source),
                                 *form, weight, bias, scales, op.attr('groups'),
-                                *op.attr('strides'), *pads, *self._then(step))
+                                *op.attr('strides'), *self._paddings(op),
+                                *self._then(step))
         elif op.type in ('elementwise_add', 'elementwise_mul'):
             form = self.base
             value = self._value(
@@ -551,6 +557,10 @@ class _Writer:
             else:
                 value = self._value('act', source, *_function(op))
         self.values[step.result, form] = value
+
+    def _paddings(self, op: Any) -> List[int]:
+        shape = self.block.var(op.input('Filter')[0]).shape
+        return _paddings(op, shape[2:])
 
     @staticmethod
     def _operands(op: Any) -> List[str]:
@@ -602,8 +612,12 @@ def _word(value: Any) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _paddings(op: Any) -> List[int]:
-    """Top, left, bottom, right."""
+def _paddings(op: Any, kernel: Sequence[int]) -> List[int]:
+    """Top, left, bottom, right, for a kernel of this height and width."""
+    if op.attr('padding_algorithm') == 'VALID':
+        return [0, 0, 0, 0]
+    if op.attr('padding_algorithm') == 'SAME':  # the stride is 1
+        return [(k - 1) // 2 for k in kernel] + [k // 2 for k in kernel]
     pads = list(op.attr('paddings'))
     if len(pads) == 2:
         return pads * 2
@@ -616,4 +630,5 @@ def _pooling(op: Any) -> List[Any]:
         'mean' if op.attr('exclusive') else 'mean_with_padding'
     if op.attr('global_pooling') or op.attr('adaptive'):
         return [kind, 0, 0, 1, 1, 0, 0, 0, 0]
-    return [kind, *op.attr('ksize'), *op.attr('strides'), *_paddings(op)]
+    size = op.attr('ksize')
+    return [kind, *size, *op.attr('strides'), *_paddings(op, size)]
