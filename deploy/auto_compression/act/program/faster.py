@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from ..errors import UserError, unknown
-from . import attention, distribution, network, nms, pooling
+from . import attention, distribution, network, nms, pooling, products
 from .model import Model
 
 
@@ -50,6 +50,7 @@ class Rewrite:
 REWRITES = (
     Rewrite(pooling.mean_to_pooling, 'reduce_mean'),
     Rewrite(distribution.softmax_over_last_axis, 'softmax'),
+    Rewrite(products.outer_to_matmul, 'elementwise_mul'),
     Rewrite(nms.select_boxes, 'multiclass_nms3', 'multiclass_nms',
             'NMS takes about ten times as long'),
     Rewrite(attention.deformable_attention, 'grid_sampler', attention.OPERATOR,
