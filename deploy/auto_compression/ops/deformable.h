@@ -64,17 +64,18 @@ struct Attention {
   std::string SetLevels(const Int* sides, int64_t count) {
     levels.clear();
     if (count < 1) return "there are no maps.";
-    // Kernels count places in 32 bits.
+    // Kernels count places in 32 bits, and coordinates are floats.
     if (places > INT32_MAX) return "Value has more than 2^31 - 1 places.";
+    const int64_t longest = 1 << 24;
     int64_t start = 0;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t height = sides[2 * i], width = sides[2 * i + 1];
       // By division: a product might overflow.
-      if (height < 1 || width < 1 || width > (places - start) / height) {
+      if (height < 1 || width < 1 || height > longest || width > longest ||
+          width > (places - start) / height) {
         return "map " + std::to_string(i) + " of " + std::to_string(height) +
                " x " + std::to_string(width) +
-               " is empty, or has more places "
-               "than Value's " +
+               " is empty, too long, or has more places than Value's " +
                std::to_string(places) + ".";
       }
       levels.push_back({height, width, start});

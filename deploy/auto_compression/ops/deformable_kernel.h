@@ -49,7 +49,7 @@ inline float Exp(float x) {
 class Samples {
  public:
   explicit Samples(const Attention& a)
-      : a_(a), count_(a.samples()), floats_(14 * count_), places_(3 * count_) {
+      : a_(a), count_(a.samples()), floats_(13 * count_), places_(3 * count_) {
     float* f = floats_.data();
     for (float** array :
          {&center_x_, &center_y_, &scale_x_, &scale_y_, &last_x_, &last_y_,
