@@ -72,12 +72,29 @@ def feed(name, shapes, count):
     return reader.pipeline(reader.val().records[:count])
 
 
-def detections(files, options, inputs, rewrites):
+def detections(files, options, inputs, rewrites, precision='auto'):
     """(plan, boxes of each image)."""
-    made = predictor.plan(files, options, threads=1, rewrites=rewrites)
+    made = predictor.plan(files,
+                          options,
+                          precision=precision,
+                          threads=1,
+                          rewrites=rewrites)
     one = predictor.Predictor(made)
     boxes, counts = one.run({name: inputs[name] for name in one.inputs})
     return made, np.split(boxes, np.cumsum(counts)[:-1])
+
+
+def assert_similar(found, wanted):
+    """What the model is sure of is found again: a rounding error may change an
+    int8 or bf16 value."""
+    for ours, theirs in zip(found, wanted):
+        theirs = theirs[theirs[:, 1] > 0.4]
+        assert len(theirs) > 0
+        for row in theirs:
+            same = (ours[:, 0] == row[0]) & \
+                (np.abs(ours[:, 1] - row[1]) < 0.05) & \
+                (np.abs(ours[:, 2:] - row[2:]).max(1) < 5)
+            assert same.any(), row
 
 
 def run(model, inputs):
@@ -117,11 +134,22 @@ def test_folded_for_one_size(sibling, shapes):
     assert compared['boxes'] == 60 and compared['unmatched'] == 0
 
 
+def test_bf16(sibling, shapes):
+    """Linear layers hand on bf16 and the operator takes fp32."""
+    has = set(predictor.BF16) & set(runtime.cpu_extensions())
+    files, inputs = ModelFiles(sibling(NAMES[0])), feed(NAMES[0], shapes, 1)
+    options, precision = CpuSection(), 'bf16' if has else 'fp32'
+    assert 'fc' in options.bf16_ops
+    _, wanted = detections(files, options, inputs, (), precision)
+    made, found = detections(files, options, inputs, [NAME], precision)
+    assert made.precision == precision
+    assert made.rewrites == {NAME: attentions(NAMES[0])}
+    assert_similar(found, wanted)
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_quantized_models(name, sibling, shapes, tmp_path, capsys):
-    """Convolutions and linear layers in int8. A rounding error may change an
-    int8 value, so only what the model is sure of is compared, by what int8
-    itself costs."""
+    """Convolutions and linear layers in int8."""
     done = settings(name,
                     shapes,
                     Preset='linear_too',
@@ -139,14 +167,7 @@ def test_quantized_models(name, sibling, shapes, tmp_path, capsys):
     made, found = detections(files, options, inputs, [NAME])
     assert made.precision == 'int8'
     assert made.rewrites == {NAME: attentions(name)}
-    for ours, theirs in zip(found, wanted):
-        theirs = theirs[theirs[:, 1] > 0.4]
-        assert len(theirs) > 0
-        for row in theirs:
-            same = (ours[:, 0] == row[0]) & \
-                (np.abs(ours[:, 1] - row[1]) < 0.05) & \
-                (np.abs(ours[:, 2:] - row[2:]).max(1) < 5)
-            assert same.any(), row
+    assert_similar(found, wanted)
 
 
 # Sizes of maps, odd ones; the places are those of the first levels.
@@ -295,6 +316,11 @@ def write_again(model):
                          attrs={'scale': 2.0})
 
 
+def in_double(model):
+    block = model.program.global_block()
+    block.var('value').desc.set_dtype(paddle.float64)
+
+
 def swap_maps(model):
     block = model.program.global_block()
     stack, = operators(model, 'stack')
@@ -317,6 +343,7 @@ def swap_maps(model):
     change('scale', 3, bias=-1.5),
     change('scale', 2, scale=3.0),
     write_again,
+    in_double,
     swap_maps,
 ])
 def test_another_program_is_left_as_it_is(edit):

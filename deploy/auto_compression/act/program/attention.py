@@ -152,6 +152,10 @@ class _Flow:
         _require(self.block.has_var(value.name))
         return list(self.block.var(value.name).shape)
 
+    def is_float32(self, value: _Value) -> bool:
+        return self.block.var(
+            value.name).dtype == runtime.import_paddle().float32
+
     def constant(self, value: _Value) -> Optional[np.ndarray]:
         """The value of a constant, None if it is none."""
         op = value.writer
@@ -225,8 +229,11 @@ def _attention(flow: _Flow, end: Any) -> _Attention:
                       heads=heads,
                       points=points,
                       softmax=softmax is not None)
-    # The operator runs last of all; its inputs must still be there.
-    _require(all(flow.still(used, end) for _, used in made.values()))
+    for _, used in made.values():
+        # The operator runs last of all; its inputs must still be there.
+        _require(flow.still(used, end))
+        if used != shapes:
+            _require(flow.is_float32(used))
     return made
 
 
