@@ -17,6 +17,7 @@ What the program computes stays, within the tolerance that each states. All are
 tried on every model: one that does not find its pattern changes nothing.
 """
 
+import functools
 import sys
 from dataclasses import dataclass
 from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
@@ -86,11 +87,11 @@ def usable(model: Model, names: Sequence[str]) -> Tuple[str, ...]:
     """Those of the rewrites that may find something in a program, and whose
     operators can be had here; they are registered, and built on first use.
 
-    One whose operator is missing is left out, with a warning.
+    Those whose operators are missing are left out, with one warning.
     """
     from ops import build
     types = {op.type for op in model.ops}
-    found = []
+    found, missing, reason = [], [], ''
     for rewrite in REWRITES:
         if rewrite.name not in names or rewrite.finds not in types:
             continue
@@ -98,12 +99,20 @@ def usable(model: Model, names: Sequence[str]) -> Tuple[str, ...]:
             try:
                 build.load(rewrite.operator)
             except UserError as e:
-                print("warning: rewrite '%s' is left out, %s: %s" %
-                      (rewrite.name, rewrite.cost, e),
-                      file=sys.stderr)
+                missing.append('%s (without it %s)' %
+                               (rewrite.name, rewrite.cost))
+                reason = reason or str(e)
                 continue
         found.append(rewrite.name)
+    if missing:
+        _warn('rewrites are left out: %s; %s' % (', '.join(missing), reason))
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=None)
+def _warn(text: str) -> None:
+    """Print a warning, once a process."""
+    print('warning: ' + text, file=sys.stderr)
 
 
 def apply(model: Model,
