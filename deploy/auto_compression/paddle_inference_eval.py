@@ -32,34 +32,12 @@ from act import cli
 
 def parse_args() -> argparse.Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--config_path',
-        '--config',
-        type=cli.path,
-        help='YAML of the model (default: the copy beside the model)')
-    parser.add_argument(
-        '--model_path',
-        type=cli.path,
-        help='model directory (default: the most recent result of run.py)')
+    cli.add_model(parser)
     parser.add_argument('--device',
                         default='CPU',
                         choices=['CPU'],
                         type=str.upper,
                         help='where to run (default: CPU)')
-    parser.add_argument(
-        '--precision',
-        default='auto',
-        choices=['auto', 'paddle', 'fp32', 'bf16', 'int8'],
-        help='auto (also: paddle): int8 if the model is quantized, else fp32. '
-        'fp32 of a quantized model is its simulation')
-    cli.add_flag(parser,
-                 '--use_mkldnn',
-                 default=None,
-                 help='oneDNN (default: on, but for simulations)')
-    parser.add_argument('--cpu_threads',
-                        type=cli.positive,
-                        help='default: all cores')
-    parser.add_argument('--batch_size', type=cli.positive, default=1)
     parser.add_argument('--num_images',
                         type=cli.positive,
                         help='only the first N images')
@@ -106,28 +84,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    import os
-
-    from act import config, evaluate, files, ranks
-    from act.compress.job import CONFIG, latest_result
-    from act.errors import UserError
+    from act import deployed, evaluate, files, ranks
     from act.program import faster
-    from act.program.model import ModelFiles
     launched = ranks.join()
-    config_path, model_path = args.config_path, args.model_path
-    if not model_path and not config_path:
-        model_path, config_path = latest_result()
-        print("evaluating '%s', the most recent result of run.py; another: "
-              '--model_path DIR' % model_path)
-    if not config_path:
-        config_path = os.path.join(model_path, CONFIG)
-        if not os.path.isdir(model_path):
-            ModelFiles(model_path).check()
-        if not os.path.exists(config_path):
-            raise UserError("'%s' holds no %s: name the model's YAML with "
-                            '--config_path' % (model_path, CONFIG))
-    settings = config.load(config_path, cli.parse_overrides(args.opt))
-    model_path = model_path or settings.Global.model_dir
+    settings, model_path = deployed.find(args.config_path, args.model_path,
+                                         cli.parse_overrides(args.opt))
     # One process checks: it makes directories, and takes them away again.
     if launched.rank == 0:
         files.check_writable(args.output_dir,

@@ -145,6 +145,33 @@ def add_flag(parser: argparse.ArgumentParser,
                         help=help)
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model runs, and how."""
+    parser.add_argument(
+        '--config_path',
+        '--config',
+        type=path,
+        help='YAML of the model (default: the copy beside the model)')
+    parser.add_argument(
+        '--model_path',
+        type=path,
+        help='model directory (default: the most recent result of run.py)')
+    parser.add_argument(
+        '--precision',
+        default='auto',
+        choices=['auto', 'paddle', 'fp32', 'bf16', 'int8'],
+        help='auto (also: paddle): int8 if the model is quantized, else fp32. '
+        'fp32 of a quantized model is its simulation')
+    add_flag(parser,
+             '--use_mkldnn',
+             default=None,
+             help='oneDNN (default: on, but for simulations)')
+    parser.add_argument('--cpu_threads',
+                        type=positive,
+                        help='default: all cores')
+    parser.add_argument('--batch_size', type=positive, default=1)
+
+
 def add_overrides(parser: argparse.ArgumentParser, target: str) -> None:
     """The `-o KEY=VALUE ...` option of PaddleDetection's tools."""
     parser.add_argument('-o',

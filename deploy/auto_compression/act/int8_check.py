@@ -15,26 +15,16 @@
 counted in oneDNN's own log, against those that training quantized. Likewise for
 bf16, which oneDNN silently computes in fp32 on a CPU without it.
 
-oneDNN reads DNNL_VERBOSE when it is loaded, so the counting run is a process of
-its own: this module, run with the plan and the inputs on its command line.
+The counting run is a process of its own, see `child`: this module.
 """
 
-import dataclasses
-import json
-import os
-import sys
 import tempfile
 from typing import Any, Dict, List
 
-import numpy as np
-
-from . import onednn
+from . import child, onednn
 from .data import Batch
-from .errors import UserError
-from .postprocess import PostProcess
-from .predictor import Plan, Predictor
+from .predictor import Plan
 from .program.linear import TYPES as LINEAR
-from .program.model import ModelFiles
 
 
 def run(plan: Plan, feed: Batch) -> onednn.LayerCount:
@@ -53,24 +43,9 @@ def primitives(plan: Plan, feed: Batch) -> List[onednn.Primitive]:
     Raises:
         UserError: the counting process failed.
     """
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    env = dict(os.environ)
-    env['PYTHONPATH'] = os.pathsep.join(
-        [package] + [p for p in [env.get('PYTHONPATH')] if p])
     with tempfile.TemporaryDirectory(prefix='act_int8_') as work:
-        inputs = os.path.join(work, 'feed.npz')
-        np.savez(inputs, **feed)
-        command = [
-            sys.executable,
-            '-m',
-            'act.int8_check',
-            json.dumps(
-                dataclasses.asdict(
-                    # Not of the run, and its NMS section is no JSON.
-                    dataclasses.replace(plan, postprocess=PostProcess()))),
-            inputs
-        ]
-        return onednn.record(command, env=env)
+        return onednn.record(child.command('act.int8_check', plan, feed, work),
+                             env=child.environment())
 
 
 def expected(plan: Plan) -> int:
@@ -124,11 +99,7 @@ def failures(plan: Plan, count: onednn.LayerCount) -> List[str]:
 
 def main(arguments: List[str]) -> None:
     """The counting process: one run to warm up, one that is counted."""
-    values = json.loads(arguments[0])
-    values['files'] = ModelFiles(**values['files'])
-    predictor = Predictor(Plan(**values))
-    with np.load(arguments[1]) as feed:
-        predictor.set_inputs(dict(feed))
+    predictor = child.predictor(arguments)
     predictor.compute()
     onednn.mark_begin()
     predictor.compute()
@@ -136,7 +107,4 @@ def main(arguments: List[str]) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit('error: %s' % error)
+    child.run(main)

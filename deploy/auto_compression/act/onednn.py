@@ -47,6 +47,7 @@ _BEFORE_EXEC = re.compile(r'primitive|v\d+|[\d.]+')
 _MEMORY = re.compile(r'(?<!\S)(src|wei|dst|data)[_:](\w+?):')
 _CONVOLUTION = re.compile(r'(?:g(\d+))?mb\d+_ic(\d+)oc\d+')
 _MARK = re.compile(r'--- run (\d+) (begin|end) ---')
+_OUTPUT = '--- output ---'
 
 
 @dataclass(frozen=True)
@@ -218,10 +219,17 @@ def mark_end(run: int = 0) -> None:
     _mark(run, 'end')
 
 
-def last_run(lines: Iterable[str]) -> Optional[List[str]]:
-    """The lines of the last run that was marked from begin to end, None if
-    there is none."""
-    found, current, number = None, [], None
+def mark_output() -> None:
+    """For the process that `record` starts: within a run, an operator has
+    written one of its outputs."""
+    ctypes.CDLL(None).fflush(None)
+    os.write(1, b'%s\n' % _OUTPUT.encode())
+
+
+def marked_runs(lines: Iterable[str]) -> List[List[str]]:
+    """The lines of each run that was marked from begin to end, in order."""
+    found: List[List[str]] = []
+    current, number = [], None
     for line in lines:
         mark = _MARK.fullmatch(line.strip())
         if not mark:
@@ -229,15 +237,41 @@ def last_run(lines: Iterable[str]) -> Optional[List[str]]:
         elif mark.group(2) == 'begin':
             current, number = [], mark.group(1)
         elif mark.group(1) == number:
-            found, current, number = current, [], None
+            found.append(current)
+            current, number = [], None
     return found
+
+
+def last_run(lines: Iterable[str]) -> Optional[List[str]]:
+    """The last of `marked_runs`, None if there is none."""
+    return (marked_runs(lines) or [None])[-1]
+
+
+def by_output(lines: Iterable[str]) -> List[List[str]]:
+    """The lines before each mark of mark_output; last, those after the last."""
+    parts: List[List[str]] = [[]]
+    for line in lines:
+        if line.strip() == _OUTPUT:
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    return parts
 
 
 def record(command: Sequence[str],
            *,
            env: Optional[Mapping[str, str]] = None,
            timeout: float = 600) -> List[Primitive]:
-    """Run a command and read which primitives its last run executed.
+    """Run a command and read which primitives its last run executed; see
+    `record_runs`."""
+    return parse(record_runs(command, env=env, timeout=timeout)[-1])
+
+
+def record_runs(command: Sequence[str],
+                *,
+                env: Optional[Mapping[str, str]] = None,
+                timeout: float = 600) -> List[List[str]]:
+    """Run a command with oneDNN's log on.
 
     Args:
         command: program and arguments. It calls mark_begin and mark_end around
@@ -247,7 +281,7 @@ def record(command: Sequence[str],
         timeout: seconds until it is killed.
 
     Returns:
-        the primitives between the last pair of marks.
+        the lines of each marked run, at least one.
 
     Raises:
         UserError: it cannot be started, fails, takes too long or sets no marks.
@@ -275,8 +309,8 @@ def record(command: Sequence[str],
         raise UserError("recording oneDNN's log failed, exit code %d: %s" %
                         (done.returncode,
                          said[-1].strip() if said else 'nothing on stderr'))
-    lines = last_run(done.stdout.splitlines())
-    if lines is None:
+    found = marked_runs(done.stdout.splitlines())
+    if not found:
         raise UserError("'%s' marked no run: it has to call onednn.mark_begin "
                         'and onednn.mark_end' % command[0])
-    return parse(lines)
+    return found

@@ -14,7 +14,7 @@
 """The one place where a paddle.inference.Config is built."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -71,7 +71,8 @@ def plan(files: ModelFiles,
          nms: Optional[NmsSection] = None,
          input_list: Optional[Dict[str, str]] = None,
          where: str = 'configuration',
-         rewrites: Sequence[str] = faster.ALL) -> Plan:
+         rewrites: Sequence[str] = faster.ALL,
+         check_types: bool = True) -> Plan:
     """Decide what a request means for this model on this CPU.
 
     Args:
@@ -88,6 +89,8 @@ def plan(files: ModelFiles,
         where: the configuration, for messages.
         rewrites: names of `program.faster.ALL` that may be applied. Of effect
             with oneDNN.
+        check_types: refuse int8 types that are not those that training
+            quantized. False: for a look at what such a mistake does.
 
     Raises:
         UserError: a precision that this model or CPU does not have; a model
@@ -120,7 +123,8 @@ def plan(files: ModelFiles,
 
     op_types: List[str] = []
     if precision == 'int8':
-        op_types = _int8_types(options.int8_ops, types, where)
+        op_types = _int8_types(options.int8_ops, types, where) \
+            if check_types else sorted(options.int8_ops)
     elif precision == 'bf16':
         op_types = list(options.bf16_ops)
     elif types:
@@ -287,6 +291,15 @@ class Predictor:
     def compute(self) -> None:
         """Run the network on the inputs set last."""
         self._predictor.run()
+
+    def on_output(self, call: Callable[[str, Any], None]) -> None:
+        """Have a function called within each run, after each operator: once
+        for each of its outputs, with the variable's name and its tensor.
+
+        Of one predictor a process: 2.6.2 passes over a second one's.
+        """
+        self._predictor.register_output_hook(
+            lambda _, name, tensor: call(name, tensor))
 
     def outputs(self) -> List[np.ndarray]:
         """Copy the outputs out, in the model's order."""

@@ -24,7 +24,7 @@ import shlex
 import textwrap
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import jsonschema
 from tabulate import tabulate
@@ -73,6 +73,12 @@ _KINDS: Dict[str, Dict[str, Any]] = {
     'number': {
         'type': 'number'
     },
+    'sizes': {
+        'type': 'array',
+        'items': {
+            'type': 'integer'
+        }
+    },
     'numbers': {
         'type': 'object',
         'additionalProperties': {
@@ -90,6 +96,9 @@ _UNITS: Dict[str, Tuple[Optional[float], Optional[float], str]] = {
     'ratio': (0, None, '%.3f'),
     'ms': (0, None, '%.2f'),
     's': (0, None, '%.1f'),
+    'GFLOP': (0, None, '%.3f'),  # 1e9 multiplications and additions
+    'GFLOP/s': (0, None, '%.0f'),
+    'GB/s': (0, None, '%.1f'),  # 1e9 bytes
     'MB': (0, None, '%.2f'),  # 1e6 bytes
     'MiB': (0, None, '%.0f'),  # 2**20 bytes
 }
@@ -267,12 +276,19 @@ def schema() -> Dict[str, Any]:
     return {
         '$schema': 'https://json-schema.org/draft/2020-12/schema',
         'title': 'result record',
+        **object_schema(FIELDS.values()),
+        'required': list(REQUIRED),
+    }
+
+
+def object_schema(fields: Iterable[Field]) -> Dict[str, Any]:
+    """JSON schema of an object that may have these fields and no others."""
+    return {
         'type': 'object',
         'properties': {
-            name: _property(field)
-            for name, field in FIELDS.items()
+            field.name: _property(field)
+            for field in fields
         },
-        'required': list(REQUIRED),
         'additionalProperties': False,
     }
 
@@ -323,7 +339,16 @@ def validate(record: Record, where: str = 'result record') -> None:
     for name in record:
         if name not in FIELDS:
             raise unknown('field', name, FIELDS, where)
-    validator = jsonschema.Draft202012Validator(schema())
+    check(record, schema(), where)
+
+
+def check(record: Record, expected: Dict[str, Any], where: str) -> None:
+    """Check a record, as `write` would write it, against a JSON schema.
+
+    Raises:
+        UserError: it does not agree.
+    """
+    validator = jsonschema.Draft202012Validator(expected)
     error = jsonschema.exceptions.best_match(
         validator.iter_errors(_plain(record)))
     if error:
@@ -341,9 +366,19 @@ def write_json(record: Record, path: str) -> None:
         UserError: the record is not valid, or the file cannot be written.
     """
     validate(record)
-    plain = _plain(record)
-    ordered = {name: plain[name] for name in FIELDS if name in plain}
-    text = json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False)
+    write({name: record[name] for name in FIELDS if name in record}, path)
+
+
+def write(record: Record, path: str) -> None:
+    """Write a record that was checked, as `write_json` does.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    text = json.dumps(_plain(record),
+                      indent=2,
+                      ensure_ascii=False,
+                      allow_nan=False)
     try:
         write_whole(path, (text + '\n').encode('utf-8'))
     except OSError as error:
