@@ -30,13 +30,19 @@ from .profiled import Profile
 # Below these shares of the operators' time a cause is not worth an edit.
 WORTH = 0.02
 REORDERS = 0.05
+# Layers that evidence names.
+NAMED = 3
 # CPU time / wall time of a run below which others had the cores.
 BUSY = 0.85
 # Candidates of the NMS, as a multiple of the boxes that it keeps.
 FLOOD = 10
 # Boxes of an image that COCO's metric looks at, where the NMS keeps all.
 SEEN = 100
-_CONVOLUTIONS = ('convolution', 'depthwise convolution')
+# Kinds by the operator types that training knows.
+_CONVOLUTIONS = {
+    'conv2d': 'convolution',
+    'depthwise_conv2d': 'depthwise convolution'
+}
 # Paddle's simulation of quantization, as separate operators.
 _SIMULATED = ('quantize_linear', 'dequantize_linear', 'fake_quantize',
               'fake_dequantize', 'fake_channel_wise')
@@ -56,12 +62,16 @@ class Cause:
 Finder = Callable[[Profile], Optional[Cause]]
 
 
-def _layers(found: Sequence[Layer], most: int = 3) -> str:
-    """'12.45 ms in softmax_2.tmp_0, ...': the slowest of some layers."""
-    slowest = sorted(found, key=lambda layer: -layer.ms)
-    text = ', '.join('%s %.2f ms' % (one.name or one.type, one.ms)
-                     for one in slowest[:most])
-    more = len(found) - most
+def _layers(found: Sequence[Layer], part: str = 'ms') -> str:
+    """'softmax_2.tmp_0 12.45 ms, ...': those of some layers with most of it.
+
+    Args:
+        part: what of a layer's time is meant: ms or reorder_ms.
+    """
+    slowest = sorted(found, key=lambda layer: -getattr(layer, part))
+    text = ', '.join('%s %.2f ms' % (one.name or one.type, getattr(one, part))
+                     for one in slowest[:NAMED])
+    more = len(found) - NAMED
     return text + (' and %d more' % more if more > 0 else '')
 
 
@@ -71,7 +81,15 @@ def _ms(found: Sequence[Layer]) -> float:
 
 def _int8_convolutions(profile: Profile) -> int:
     return sum(layer.computed_in == 'int8' for layer in profile.layers
-               if layer.kind in _CONVOLUTIONS)
+               if layer.kind in _CONVOLUTIONS.values())
+
+
+def _float_convolutions(profile: Profile) -> List[Layer]:
+    """Those in fp32 that are of a type which training quantized."""
+    return _float(
+        profile,
+        *(kind for name, kind in _CONVOLUTIONS.items()
+          if name in profile.plan.quantized))
 
 
 def _float(profile: Profile, *kinds: str) -> List[Layer]:
@@ -90,7 +108,7 @@ def left_in_float(profile: Profile) -> Optional[Cause]:
     if plan.precision != 'int8' or not profile.named or ran >= wanted or \
             not lacking:
         return None
-    floats = _float(profile, *_CONVOLUTIONS)
+    floats = _float_convolutions(profile)
     return Cause(
         'left_in_float', profile.label, _ms(floats),
         'the operator set leaves quantized convolutions in fp32',
@@ -110,7 +128,7 @@ def quantized_not_deployed(profile: Profile) -> Optional[Cause]:
     said, floats, edits = [], [], []
     wanted, ran = int8_check.expected(plan), _int8_convolutions(profile)
     if ran < wanted and DEPLOYED_AS['conv2d'] <= set(plan.op_types):
-        floats += _float(profile, *_CONVOLUTIONS)
+        floats += _float_convolutions(profile)
         said.append('%d of %d convolutions' % (wanted - ran, wanted))
         edits.append('quantize the model again with run.py, and leave '
                      'Deploy.cpu.deleted_passes empty')
@@ -139,7 +157,7 @@ def deployed_not_quantized(profile: Profile) -> Optional[Cause]:
         return None
     found = [
         layer for layer in profile.layers
-        if layer.kind in _CONVOLUTIONS and layer.computed_in == 'int8'
+        if layer.kind in _CONVOLUTIONS.values() and layer.computed_in == 'int8'
     ]
     depthwise = [
         layer for layer in found if layer.kind == 'depthwise convolution'
@@ -170,11 +188,7 @@ def pairs_not_fused(profile: Profile) -> Optional[Cause]:
 
 def conversions(profile: Profile) -> Optional[Cause]:
     """Reorders between float and int8."""
-    found = [
-        layer for layer in profile.layers
-        if layer.main and layer.main.kind == 'reorder' and (
-            layer.main.source in _INT8) != (layer.main.destination in _INT8)
-    ]
+    found = [layer for layer in profile.layers if layer.converts]
     if _ms(found) < REORDERS * profile.operators_ms:
         return None
     return Cause(
@@ -190,8 +204,7 @@ def layouts(profile: Profile) -> Optional[Cause]:
     """Reorders that change nothing but the order in memory."""
     found = [
         layer for layer in profile.layers
-        if layer.reorder_ms and not (layer.main.kind == 'reorder' and (
-            layer.main.source in _INT8) != (layer.main.destination in _INT8))
+        if layer.reorder_ms and not layer.converts
     ]
     spent = sum(layer.reorder_ms for layer in found)
     if spent < REORDERS * profile.operators_ms:
@@ -204,7 +217,7 @@ def layouts(profile: Profile) -> Optional[Cause]:
         'layouts', profile.label, spent, 'tensors change their order in memory',
         '%.0f%% of the operators, in %s: %s' %
         (100 * spent / profile.operators_ms, ', '.join(
-            types[:3]), _layers(found)),
+            types[:3]), _layers(found, 'reorder_ms')),
         'in the network, put reshapes, transposes and splits after the last '
         'convolution, or together')
 

@@ -61,7 +61,7 @@ def draw(path: str, profiles: Sequence[Profile], machine: Machine) -> None:
         bars = axis.barh(places,
                          values,
                          height,
-                         label='%s, %.1f ms' %
+                         label='%s, %.1f ms in operators' %
                          (profile.label, profile.operators_ms))
         axis.bar_label(bars, fmt='%.2f', padding=3, fontsize=8)
     axis.set_yticks(range(len(titles)), titles)

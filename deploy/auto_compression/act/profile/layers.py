@@ -14,6 +14,7 @@
 """Operators with their times, their primitives and how near both came to what
 the machine can do."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -48,6 +49,10 @@ _PREFIXES = (('elementwise_', 'elementwise'), ('reduce_', 'reduction'),
              ('multiclass_nms', 'nms'), ('quantize', 'quantize'),
              ('dequantize', 'quantize'), ('requantize',
                                           'quantize'), ('fake_', 'quantize'))
+# Types that Paddle 2.6.2 runs on oneDNN as reorders and nothing else.
+_BY_REORDER = ('quantize', 'dequantize', 'requantize', 'transpose',
+               'fused_transpose', 'reshape', 'squeeze', 'unsqueeze', 'flatten',
+               'split', 'slice', 'cast', 'pad3d')
 _INT8 = {'s8', 'u8'}
 
 
@@ -80,22 +85,33 @@ class Layer:
     primitives: Tuple[Primitive, ...]  # with times of their own run
 
     @property
+    def _output(self) -> Tuple[str, trace.Shape]:
+        """Its largest output: batch normalization, for one, also writes back
+        its statistics."""
+        return max(self.outputs,
+                   key=lambda output: math.prod(output[1]),
+                   default=('', ()))
+
+    @property
     def name(self) -> str:
-        """Of its first output: Paddle's programs have no other name for it.
-        '' if it has none."""
-        return self.outputs[0][0] if self.outputs else ''
+        """Of its largest output: Paddle's programs have no other name for an
+        operator. '' if it has none."""
+        return self._output[0]
 
     @property
     def shape(self) -> trace.Shape:
-        return self.outputs[0][1] if self.outputs else ()
+        """Of its largest output."""
+        return self._output[1]
 
     @property
     def main(self) -> Optional[Primitive]:
-        """The primitive that does the work: the longest that is no reorder,
-        or the longest reorder. None: Paddle's own code ran."""
-        return max(self.primitives,
-                   key=lambda p: (p.kind != 'reorder', p.milliseconds),
-                   default=None)
+        """The primitive that does the work: the longest, but for reorders
+        around it. None: Paddle's own code ran, maybe after a reorder."""
+        if self.type.startswith(_BY_REORDER):
+            found = list(self.primitives)
+        else:
+            found = [p for p in self.primitives if p.kind != 'reorder']
+        return max(found, key=lambda p: p.milliseconds, default=None)
 
     @property
     def kind(self) -> str:
@@ -129,14 +145,21 @@ class Layer:
     def reorder_ms(self) -> float:
         """Its share that went into reorders: all of it, for an operator that
         is one."""
-        total = sum(p.milliseconds for p in self.primitives)
-        if not total:
-            return 0.0
+        if self.main and self.main.kind == 'reorder':
+            return self.ms
         reorders = sum(p.milliseconds for p in self.primitives
                        if p.kind == 'reorder')
-        if self.main.kind == 'reorder':
-            return self.ms
-        return min(reorders, self.ms * reorders / total)
+        if not self.main:
+            return min(reorders, self.ms)
+        # oneDNN's log is of another run.
+        total = sum(p.milliseconds for p in self.primitives)
+        return self.ms * reorders / total if total else 0.0
+
+    @property
+    def converts(self) -> bool:
+        """Whether it is a reorder between float and int8."""
+        return self.main is not None and self.main.kind == 'reorder' and \
+            (self.main.source in _INT8) != (self.main.destination in _INT8)
 
     @property
     def gflop(self) -> float:

@@ -68,44 +68,49 @@ def record(plan: Plan, feed: Batch, watched: Dict[str, float]) -> Recording:
     Raises:
         UserError: the process failed, or its runs differ.
     """
+    answer, lines = run(plan, feed, watched)
+    return Recording(assign(answer['operators'], lines), answer['above'])
+
+
+def run(plan: Plan, feed: Batch,
+        watched: Dict[str, float]) -> Tuple[Dict[str, Any], List[List[str]]]:
+    """What `main` answers, and the log of each of its runs; see `record`."""
     with tempfile.TemporaryDirectory(prefix='act_profile_') as work:
         answer = os.path.join(work, 'operators.json')
         command = child.command('act.profile.logged', plan, feed, work,
                                 json.dumps(watched), answer)
         lines = onednn.record_runs(command, env=child.environment())
         with open(answer, encoding='utf-8') as f:
-            found = json.load(f)
-    operators = [(kind, tuple((name, tuple(shape)) for name, shape in outputs))
-                 for kind, outputs in found['operators']]
-    return Recording(assign(operators, lines), found['above'])
+            return json.load(f), lines
 
 
-def assign(operators: Sequence[Tuple[str, Tuple[Tuple[str, trace.Shape], ...]]],
+def assign(operators: Sequence[Sequence[Any]],
            runs: Sequence[Sequence[str]]) -> Tuple[Logged, ...]:
     """Give each operator its primitives.
 
     Args:
-        operators: (type, outputs) in order.
+        operators: (type, its outputs: (name, shape) each) in order.
         runs: the log of each run, a mark after each output.
 
     Raises:
         UserError: a run has another number of outputs, or other primitives
             than the first.
     """
-    outputs = sum(len(found) for _, found in operators)
+    marks = sum(len(written) for _, written in operators)
     parsed = []
     for lines in runs:
         parts = onednn.by_output(lines)
-        if len(parts) != outputs + 1:
+        if len(parts) != marks + 1:
             raise UserError("oneDNN's log has marks of %d outputs where the "
-                            'operators have %d' % (len(parts) - 1, outputs))
+                            'operators have %d' % (len(parts) - 1, marks))
         parsed.append([onednn.parse(part) for part in parts])
     merged = [_medians(same) for same in zip(*parsed)]
     found, at = [], 0
     for kind, written in operators:
         ran = [p for part in merged[at:at + len(written)] for p in part]
         at += len(written)
-        found.append(Logged(kind, written, tuple(ran)))
+        outputs = tuple((name, tuple(shape)) for name, shape in written)
+        found.append(Logged(kind, outputs, tuple(ran)))
     return tuple(found)
 
 

@@ -78,10 +78,10 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
     'layers': (
         _MODEL,
         Field('index', 'count', '', 'place in the order of execution'),
-        Field('layer', 'text', '', "name of the operator's first output"),
+        Field('layer', 'text', '', "name of the operator's largest output"),
         Field('operator', 'text', '', "Paddle's type of the operator"),
         Field('kind', 'text', '', 'kind of operator'),
-        Field('shape', 'sizes', '', 'of the first output'),
+        Field('shape', 'sizes', '', 'of that output'),
         Field('ms', 'number', 'ms', 'time'),
         Field('implementation', 'text', '',
               "oneDNN's name of the code that ran; paddle: Paddle's own"),
@@ -105,6 +105,9 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
         Field('edit', 'text', '', 'what mends it'),
     ),
 }
+# Fields of the kinds that are attributes of layers.Kind.
+_OF_KIND = tuple(f.name for f in TABLES['kinds']
+                 if f.name not in ('model', 'kind'))
 
 
 def schema() -> Dict[str, Any]:
@@ -184,7 +187,7 @@ def _kinds(profile: Profile, machine: Machine) -> List[Dict[str, Any]]:
         'kind': kind.name,
         **{
             name: getattr(kind, name)
-            for name in ('count', 'int8', 'ms', 'reorder_ms', 'reference_ms', 'gflop', 'roofline')
+            for name in _OF_KIND
         }
     } for kind in layers.by_kind(profile.layers, machine)]
 
