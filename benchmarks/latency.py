@@ -67,22 +67,8 @@ def sgemm_gflops(threads: int) -> float:
 
 def convolution_gflop(primitives) -> float:
     """Of all convolutions of one run, from oneDNN's descriptors."""
-    import re
-    total = 0.0
-    for one in primitives:
-        if one.kind != 'convolution':
-            continue
-        size = {
-            k: int(v)
-            for k, v in re.findall(r'(mb|ic|oc|oh|ow|kh|kw)(\d+)',
-                                   one.descriptor)
-        }
-        # Square sizes are written once.
-        width = size.get('ow', size['oh'])
-        kernel = size['kh'] * size.get('kw', size['kh'])
-        total += (2.0 * size['mb'] * size['oc'] * size['oh'] * width *
-                  size['ic'] / (one.groups or 1) * kernel)
-    return total / 1e9
+    from act.profile import work
+    return sum(work.gflop(p) for p in primitives if p.kind == 'convolution')
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from act import cli
 from act.errors import CheckFailed, UserError, unknown
 from conftest import run_script
 
-SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py')
+SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py')
 
 
 @pytest.mark.parametrize('raised, code', [

@@ -32,6 +32,7 @@ import pytest
 import yaml
 from act import cli, config, evaluate, export, results
 from act.compress import job
+from act.profile import run as profile
 from conftest import PROJECT, ROOT, YAML
 
 ENGLISH = os.path.join('deploy', 'auto_compression', 'README.md')
@@ -40,15 +41,16 @@ MANUALS = (ENGLISH, CHINESE)
 DOCUMENTS = MANUALS + ('README.md', 'CONTRIBUTING.md')
 # Of paddle.distributed.launch, in the manuals.
 LAUNCH = {'--nproc_per_node', '--log_dir', '--master', '--nnodes'}
-SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'demo/shapes.py',
-           'demo/train.py')
+SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
+           'demo/shapes.py', 'demo/train.py')
 # What the scripts make, so that no checkout has it.
 MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv')
 MADE_FILES = {
-    job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES
+    job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES,
+    profile.RECORD, profile.PICTURE
 }.union(export.FILES)
-SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'pdmodel',
-            'pdiparams')
+SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'png',
+            'pdmodel', 'pdiparams')
 KEY_HEADERS = ('Key', '键')
 FIELD_HEADERS = ('Field', '字段')
 REQUIRED = ('required', '必填')
@@ -149,8 +151,14 @@ def parser_of(script):
 
 
 def options_of(script):
-    """Option strings of a script, without help."""
-    return set(parser_of(script)._option_string_actions) - {'-h', '--help'}
+    """Option strings of a script and of its subcommands, without help."""
+    parser = parser_of(script)
+    parsers = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parsers += action.choices.values()
+    return set().union(*(p._option_string_actions
+                         for p in parsers)) - {'-h', '--help'}
 
 
 def parse(words):
@@ -206,7 +214,7 @@ def test_commands_parse(path):
     for words in found:
         arguments = parse(words)
         named = getattr(arguments, 'config_path', None)
-        if words[0] in ('run.py', 'paddle_inference_eval.py'):
+        if words[0] in ('run.py', 'paddle_inference_eval.py', 'diagnose.py'):
             if named is None or 'MY_' in named:
                 named = YAML
             config.load(os.path.join(PROJECT, named),
@@ -340,7 +348,9 @@ def test_option_tables(path):
             listed = [o for row in rows for o in CODE.findall(row[0])]
             assert Counter(listed) == Counter(options_of(script.group(1)))
             seen.add(script.group(1))
-    assert seen == {'run.py', 'paddle_inference_eval.py', 'export.py'}
+    assert seen == {
+        'run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py'
+    }
 
 
 @pytest.mark.parametrize('path', MANUALS)

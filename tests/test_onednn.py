@@ -333,6 +333,20 @@ def test_last_complete_run():
     assert onednn.last_run(['--- run 1 begin ---', '--- run 2 end ---']) is None
 
 
+def test_all_complete_runs():
+    lines = [
+        'a', '--- run 0 begin ---', 'b', '--- run 0 end ---',
+        '--- run 1 begin ---', '--- run 1 end ---', '--- run 2 begin ---', 'f'
+    ]
+    assert onednn.marked_runs(lines) == [['b'], []]
+
+
+def test_lines_by_output():
+    lines = ['a', 'b', '--- output ---', '--- output ---', 'c']
+    assert onednn.by_output(lines) == [['a', 'b'], [], ['c']]
+    assert onednn.by_output([]) == [[]]
+
+
 # Buffers in C and Python, as those of oneDNN and a script, around the marks.
 BUFFERED = '''
 import ctypes, os

@@ -21,6 +21,7 @@ import pytest
 from act import config, evaluate, pdparams
 from act.compress.qat import trainable_parameters
 from act.compress.selection import is_constant, is_skipped, leave_in_float
+from act.profile import run
 from act.program.model import Model, ModelFiles
 from conftest import PROJECT, run_script
 
@@ -66,6 +67,31 @@ def map_of(name, directory, shapes, output_dir):
 
 def test_it_finds_objects(name, exported, shapes, tmp_path, capsys):
     assert map_of(name, exported, shapes, tmp_path) > SIBLINGS[name]
+
+
+# What the program as it was exported loses time with: a cause, words of its edit.
+SLOW = {
+    'ppyoloe_plus_tiny': ('reference', 'global average pooling'),
+    'rtdetr_tiny': ('naive_attention', 'custom operator'),
+}
+
+
+@pytest.mark.parametrize('name', SLOW, indirect=True)
+def test_its_profile_says_what_is_slow(name, exported, shapes, tmp_path,
+                                       capsys):
+    settings = config.load(path_of(name + '_qat.yml'),
+                           {'Reader': {
+                               'dataset_dir': shapes
+                           }})
+    made = run.profile(settings, exported,
+                       run.Options(threads=1, runs=3, output_dir=str(tmp_path)),
+                       ['test'])
+    cause, edit = SLOW[name]
+    found = {row['cause']: row for row in made['causes']}
+    assert edit in found[cause]['edit']
+    model, = made['models']
+    assert found[cause]['ms'] > .02 * model['operators_ms']
+    assert 0.95 <= model['operators_share'] <= 1
 
 
 def test_random_weights_do_not(name, shapes, tmp_path, capsys):
