@@ -69,7 +69,7 @@ def recorded(name, **changes):
                 quantized=content['quantized'],
                 postprocess=PostProcess())
     return profiled.Profile(
-        name, dataclasses.replace(plan, **changes),
+        name, 'model', dataclasses.replace(plan, **changes),
         timed.Timing(tuple(times), content['run_ms'], content['share'],
                      content['plain_ms'], content['cpu_ms'], small.RUNS),
         joined, named, None, 2)
@@ -387,6 +387,10 @@ def test_reference_code():
     cause = only(causes.reference, recorded('fp32'))
     assert cause.words.endswith('reduction')
     assert 'mean_0.tmp_0' in cause.evidence
+    # The recorded program was made without any rewrite.
+    assert cause.edit == '--no_rewrite: leave it out, for mean_to_pooling'
+    cause = only(causes.reference,
+                 recorded('fp32', rewrites={'mean_to_pooling': 0}))
     assert 'global average pooling' in cause.edit
 
 

@@ -59,6 +59,7 @@ def main() -> None:
     args = parse_args()
     from act import deployed, files
     from act.profile import run
+    from act.program import faster
     settings, model_path = deployed.find(args.config_path, args.model_path,
                                          cli.parse_overrides(args.opt))
     files.check_writable(args.output_dir,
@@ -75,7 +76,8 @@ def main() -> None:
         batch_size=args.batch_size,
         runs=args.runs,
         output_dir=args.output_dir,
-        output_json=args.output_json)
+        output_json=args.output_json,
+        rewrites=faster.chosen(args.no_rewrite))
     run.profile(settings, model_path, options, sys.argv, args.compare)
 
 

@@ -62,12 +62,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--output_json',
                         type=cli.path,
                         help='file for the record')
-    parser.add_argument(
-        '--no_rewrite',
-        nargs='*',
-        metavar='NAME',
-        help='leave out the rewrites that make the program faster on the CPU, '
-        'or only these')
     cli.add_flag(parser, '--per_class', help='AP of each class, in the record')
     cli.add_flag(parser,
                  '--benchmark',

@@ -170,6 +170,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
                         type=positive,
                         help='default: all cores')
     parser.add_argument('--batch_size', type=positive, default=1)
+    parser.add_argument(
+        '--no_rewrite',
+        nargs='*',
+        metavar='NAME',
+        help='leave out the rewrites that make the program faster on the CPU, '
+        'or only these')
 
 
 def add_overrides(parser: argparse.ArgumentParser, target: str) -> None:

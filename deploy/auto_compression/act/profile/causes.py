@@ -23,6 +23,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 from .. import int8_check
 from ..predictor import DEPLOYED_AS
+from ..program import faster
 from ..program.linear import TYPES as LINEAR
 from .layers import Layer
 from .profiled import Profile
@@ -241,7 +242,8 @@ def reference(profile: Profile) -> Optional[Cause]:
         "oneDNN's slow reference code runs: %s" % ', '.join(kinds),
         '%d operators in ref, %.0f%% of all: %s' %
         (len(found), 100 * _ms(found) / profile.operators_ms, _layers(found)),
-        _rewritten(profile, '; '.join(edits) or 'another operator for it'))
+        _rewritten(profile, found, '; '.join(edits)
+                   or 'another operator for it'))
 
 
 def naive_attention(profile: Profile) -> Optional[Cause]:
@@ -254,14 +256,22 @@ def naive_attention(profile: Profile) -> Optional[Cause]:
         'deformable attention samples with a naive operator',
         '%d grid_sampler, %.0f%% of all operators: %s' %
         (len(found), 100 * _ms(found) / profile.operators_ms, _layers(found)),
-        _rewritten(profile, 'run it as one custom operator, see ops/'))
+        _rewritten(profile, found, 'run it as one custom operator, see ops/'))
 
 
-def _rewritten(profile: Profile, edit: str) -> str:
-    """An edit that a rewrite for the CPU makes by itself."""
-    if getattr(profile.plan, 'rewrite', True):
-        return edit
-    return 'leave out --no_rewrite'
+def _rewritten(profile: Profile, found: Sequence[Layer], edit: str) -> str:
+    """An edit of the model, unless a rewrite for the CPU does it that was left
+    out."""
+    plan = profile.plan
+    types = {layer.type for layer in found}
+    names = [
+        rewrite.name for rewrite in faster.REWRITES
+        if rewrite.finds in types and rewrite.name not in plan.rewrites
+    ]
+    # The simulation runs without oneDNN, and without rewrites.
+    if names and plan.mkldnn:
+        return '--no_rewrite: leave it out, for %s' % ', '.join(names)
+    return edit
 
 
 def nms_flooded(profile: Profile) -> Optional[Cause]:
@@ -278,8 +288,10 @@ def nms_flooded(profile: Profile) -> Optional[Cause]:
         'of all operators' %
         (fed.count, fed.threshold, fed.kept if fed.kept > 0 else 'all',
          100 * _ms(found) / profile.operators_ms),
-        'raise nms.score_threshold in the ppdet configuration and export '
-        'again; with random weights, time a trained model')
+        _rewritten(
+            profile, found,
+            'raise nms.score_threshold in the ppdet configuration and export '
+            'again; with random weights, time a trained model'))
 
 
 def oversubscribed(profile: Profile) -> Optional[Cause]:

@@ -37,6 +37,7 @@ class Candidates:
 class Profile:
     """Where the time of one model goes, on one input."""
     label: str
+    directory: str  # the model as the user has it
     plan: Plan
     timing: timed.Timing
     layers: Tuple[layers.Layer, ...]
@@ -61,11 +62,12 @@ def labels(plans: List[Plan]) -> List[str]:
     return ['%s (reference)' % names[0]] + names[1:]
 
 
-def profile(plans: List[Plan], feeds: List[Batch],
+def profile(directories: List[str], plans: List[Plan], feeds: List[Batch],
             runs: int) -> Tuple[List[Profile], machine.Machine]:
     """Profile models in turn, on one batch each.
 
     Args:
+        directories: the models as the user has them.
         plans: with the same number of threads.
         feeds: under each model's input names.
         runs: see `timed.measure`.
@@ -83,7 +85,7 @@ def profile(plans: List[Plan], feeds: List[Batch],
     timings = timed.measure(predictors, dict(zip(names, feeds)), runs)
     rates = rates.faster(machine.measure(plans[0].threads))
     found = []
-    for name, plan, feed in zip(names, plans, feeds):
+    for name, directory, plan, feed in zip(names, directories, plans, feeds):
         watched = _nms_inputs(plan)
         recording = logged.record(plan, feed, {
             n: c.threshold
@@ -95,7 +97,7 @@ def profile(plans: List[Plan], feeds: List[Batch],
             for n, c in watched.items() if n in recording.above
         ]
         found.append(
-            Profile(name, plan, timings[name], joined, same,
+            Profile(name, directory, plan, timings[name], joined, same,
                     seen[0] if seen else None, runtime.cpu_count()))
     return found, rates
 

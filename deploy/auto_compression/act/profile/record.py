@@ -40,8 +40,9 @@ MACHINE = (
 TABLES: Dict[str, Tuple[Field, ...]] = {
     'models': (
         _MODEL,
-        *(results.FIELDS[name] for name in ('model_dir', 'precision', 'backend',
-                                            'deleted_passes', 'quantized_ops')),
+        *(results.FIELDS[name]
+          for name in ('model_dir', 'precision', 'backend', 'deleted_passes',
+                       'rewrites', 'quantized_ops')),
         Field('op_types', 'texts', '', 'operator set given to oneDNN'),
         Field('run_ms', 'number', 'ms',
               'a run in which the operators were timed'),
@@ -161,10 +162,11 @@ def _model(profile: Profile) -> Dict[str, Any]:
     plan, timing = profile.plan, profile.timing
     return {
         'model': profile.label,
-        'model_dir': plan.files.directory,
+        'model_dir': profile.directory,
         'precision': plan.precision,
         'backend': plan.backend,
         'deleted_passes': list(plan.deleted_passes),
+        'rewrites': plan.rewrites,
         'quantized_ops': sum(plan.quantized.values()),
         'op_types': list(plan.op_types),
         'run_ms': timing.run_ms,
@@ -193,35 +195,30 @@ def _kinds(profile: Profile, machine: Machine) -> List[Dict[str, Any]]:
 
 
 def _layers(profile: Profile, machine: Machine) -> List[Dict[str, Any]]:
-    return [{
-        'model':
-        profile.label,
-        'index':
-        index,
-        'layer':
-        layer.name,
-        'operator':
-        layer.type,
-        'kind':
-        layer.kind,
-        'shape':
-        list(layer.shape),
-        'ms':
-        layer.ms,
-        'implementation':
-        layer.implementation if profile.named else '',
-        'computed_in':
-        layer.computed_in,
-        'descriptor':
-        layer.main.descriptor if layer.main else '',
-        'primitives': [
-            '%s %s %.4g' % (p.kind, p.implementation, p.milliseconds)
-            for p in layer.primitives
-        ],
-        'reorder_ms':
-        layer.reorder_ms,
-        'gflop':
-        layer.gflop,
-        'ideal_ms':
-        layer.ideal_ms(machine),
-    } for index, layer in enumerate(profile.layers)]
+    return [
+        _layer(profile, index, machine) for index in range(len(profile.layers))
+    ]
+
+
+def _layer(profile: Profile, index: int, machine: Machine) -> Dict[str, Any]:
+    layer = profile.layers[index]
+    primitives = [
+        '%s %s %.4g' % (p.kind, p.implementation, p.milliseconds)
+        for p in layer.primitives
+    ]
+    return {
+        'model': profile.label,
+        'index': index,
+        'layer': layer.name,
+        'operator': layer.type,
+        'kind': layer.kind,
+        'shape': list(layer.shape),
+        'ms': layer.ms,
+        'implementation': layer.implementation if profile.named else '',
+        'computed_in': layer.computed_in,
+        'descriptor': layer.main.descriptor if layer.main else '',
+        'primitives': primitives,
+        'reorder_ms': layer.reorder_ms,
+        'gflop': layer.gflop,
+        'ideal_ms': layer.ideal_ms(machine),
+    }

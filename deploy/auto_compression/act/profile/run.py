@@ -15,11 +15,12 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from .. import config, data, results, runtime
 from ..errors import UserError
 from ..predictor import Plan, plan
+from ..program import faster
 from ..program.model import Model, ModelFiles
 from . import causes, chart, profiled, record, tables
 
@@ -37,6 +38,7 @@ class Options:
     runs: int = 20
     output_dir: str = 'output/profile'
     output_json: Optional[str] = None
+    rewrites: Sequence[str] = faster.ALL  # that may be applied
 
 
 def _plan(settings: config.Settings, model_dir: str, **options: Any) -> Plan:
@@ -77,17 +79,24 @@ def profile(settings: config.Settings,
     Raises:
         UserError: bad input.
     """
-    for directory in [compare] * bool(compare) + [model_dir]:
+    directories = ([compare] if compare else []) + [model_dir]
+    for directory in directories:
         ModelFiles.named(settings.Global, directory).check()
     plans = [
         _plan(settings,
               model_dir,
               precision=options.precision,
               mkldnn=options.use_mkldnn,
-              threads=options.threads)
+              threads=options.threads,
+              rewrites=options.rewrites)
     ]
     if compare:
-        plans.insert(0, _plan(settings, compare, threads=options.threads))
+        plans.insert(
+            0,
+            _plan(settings,
+                  compare,
+                  threads=options.threads,
+                  rewrites=options.rewrites))
     reader = data.open_reader(settings.Reader)
     chosen = reader.val().records[:options.batch_size]
     if len(chosen) < options.batch_size:
@@ -100,7 +109,8 @@ def profile(settings: config.Settings,
                   settings.Global.input_mapping, settings.path)
         for made in plans
     ]
-    profiles, machine = profiled.profile(plans, feeds, options.runs)
+    profiles, machine = profiled.profile(directories, plans, feeds,
+                                         options.runs)
     found = causes.find(profiles)
 
     what = results.new_record('diagnose.py', command)
