@@ -219,6 +219,17 @@ def test_medians_share_and_disturbance():
         timed.summarize([one(1, 1), one(1, 1, 1)], [(1, 1)])
 
 
+def test_labels():
+
+    def named(*precisions):
+        return profiled.labels(
+            [recorded('fp32', precision=p).plan for p in precisions])
+
+    assert named('int8') == ['int8']
+    assert named('fp32', 'int8') == ['fp32', 'int8']
+    assert named('int8', 'int8') == ['int8 (reference)', 'int8']
+
+
 # Work and the roofline.
 
 
@@ -494,6 +505,9 @@ def test_table():
     lines = tables.kinds(profiles, MACHINE).splitlines()
     rows = {line[:26].strip(): line.split() for line in lines}
     assert 'sum of operators' in rows and 'between operators' in rows
+    columns = ['n', 'n', 'int8', 'reord.', 'ref', 'roof', '%']
+    assert lines[0].split() == ['ms', 'a', 'run', 'fp32', *columns, 'int8'
+                                ] + columns
     assert rows['depthwise convolution'][3] == rows['depthwise convolution'][
         -2] == '1'
     slowest = tables.slowest(profiles, MACHINE, 3).splitlines()

@@ -41,9 +41,7 @@ def draw(path: str, profiles: Sequence[Profile], machine: Machine) -> None:
         k.name: k.ms
         for k in layers.by_kind(p.layers, machine)
     } for p in profiles]
-    names = sorted({n
-                    for kind in found
-                    for n in kind},
+    names = sorted(set().union(*found),
                    key=lambda n: -max(k.get(n, 0.0) for k in found))
     shown, rest = names[:KINDS], names[KINDS:]
     titles = shown + ['others'] * bool(rest) + ['between operators']

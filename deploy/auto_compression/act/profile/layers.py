@@ -106,7 +106,8 @@ class Layer:
     @property
     def main(self) -> Optional[Primitive]:
         """The primitive that does the work: the longest, but for reorders
-        around it. None: Paddle's own code ran, maybe after a reorder."""
+        around it. None: Paddle's own code ran, or an operator of ops/, maybe
+        after a reorder."""
         if self.type.startswith(_BY_REORDER):
             found = list(self.primitives)
         else:
@@ -119,7 +120,8 @@ class Layer:
 
     @property
     def implementation(self) -> str:
-        """oneDNN's name of the code that ran, 'paddle' if it is Paddle's."""
+        """oneDNN's name of the code that ran, 'paddle' if it is not
+        oneDNN's."""
         return self.main.implementation if self.main else 'paddle'
 
     @property

@@ -84,8 +84,10 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
         Field('kind', 'text', '', 'kind of operator'),
         Field('shape', 'sizes', '', 'of that output'),
         Field('ms', 'number', 'ms', 'time'),
-        Field('implementation', 'text', '',
-              "oneDNN's name of the code that ran; paddle: Paddle's own"),
+        Field(
+            'implementation', 'text', '',
+            "oneDNN's name of the code that ran; paddle: Paddle's own, or "
+            'an operator of ops/'),
         Field('computed_in', 'text', '',
               "type of source and weights; empty: Paddle's own code"),
         Field('descriptor', 'text', '', 'sizes, as oneDNN writes them'),

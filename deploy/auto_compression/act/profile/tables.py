@@ -25,6 +25,15 @@ from .profiled import Profile
 
 SLOWEST = 15
 WIDTH = 100
+# Rows below the kinds: fields of timed.Timing.
+_SUMS = (
+    ('sum of operators', 'operators_ms'),
+    ('between operators', 'between_ms'),
+    ('other work on this machine', 'disturbed_ms'),
+    ('run, profiled', 'run_ms'),
+    ('run', 'plain_ms'),
+    ('run, CPU time', 'cpu_ms'),
+)
 
 
 def _percent(share: Optional[float]) -> str:
@@ -46,14 +55,12 @@ def kinds(profiles: Sequence[Profile], machine: Machine) -> str:
     between operators, and the sums."""
     headers = ['ms a run']
     for profile in profiles:
-        headers += [profile.label, 'n', 'int8', 'reorders', 'ref', '% roofline']
+        headers += [profile.label, 'n', 'n int8', 'reord.', 'ref', 'roof %']
     found = [{
         k.name: k
         for k in layers.by_kind(p.layers, machine)
     } for p in profiles]
-    names = sorted({n
-                    for kind in found
-                    for n in kind},
+    names = sorted(set().union(*found),
                    key=lambda n: -max(k[n].ms for k in found if n in k))
     rows = []
     for name in names:
@@ -69,11 +76,7 @@ def kinds(profiles: Sequence[Profile], machine: Machine) -> str:
                 _percent(one.roofline),
             ] if one else [''] * 6
         rows.append(row)
-    for title, value in (('sum of operators',
-                          'operators_ms'), ('between operators', 'between_ms'),
-                         ('other work on this machine',
-                          'disturbed_ms'), ('run, profiled', 'run_ms'),
-                         ('run', 'plain_ms'), ('run, CPU time', 'cpu_ms')):
+    for title, value in _SUMS:
         row = [title]
         for profile in profiles:
             row += ['%.2f' % getattr(profile.timing, value)] + [''] * 5
