@@ -40,7 +40,7 @@ from act.profile import (
 )
 from act.profile import machine as machines
 from act.profile.layers import Layer
-from act.program.model import ModelFiles
+from act.program.model import Model, ModelFiles
 from conftest import YAML, run_script
 
 MACHINE = machines.Machine(1, 100.0, 1000.0, 10.0)
@@ -471,6 +471,38 @@ def test_int8_that_does_not_pay():
     assert causes.slower_than_reference(other, one) is None
 
 
+def test_layers_that_int8_makes_slower():
+    one, other = recorded('fp32'), recorded('int8')
+
+    def changed(profile, factor):
+        return dataclasses.replace(
+            profile,
+            layers=tuple(
+                dataclasses.
+                replace(layer, ms=factor, weight='w of ' +
+                        layer.name) if layer.name in ('relu_1.tmp_0',
+                                                      'relu_2.tmp_0') else layer
+                for layer in profile.layers))
+
+    cause = causes.slower_in_int8(changed(one, 1.), changed(other, 1.3))
+    # The first of them is depthwise, in fp32 in both.
+    assert cause.ms == pytest.approx(.3)
+    assert 'relu_2.tmp_0 1.30 instead of 1.00 ms' in cause.evidence
+    assert cause.edit == 'QuantAware.float_weights: [w of relu_2.tmp_0]'
+    found = causes.slower_in_int8(changed(one, 1.), changed(other, 1.1))
+    assert found is None or 'relu_2.tmp_0' not in found.evidence
+
+
+def test_weights_by_output(float_model):
+    model = Model.load(ModelFiles(float_model))
+    found = profiled.weights_by_output(model)
+    first = next(op for op in model.ops if op.type == 'conv2d')
+    weight, = first.input('Filter')
+    assert found[first.output('Output')[0]] == weight
+    assert found['hardswish_0.tmp_0'] == weight
+    assert found[first.input('Input')[0]] == ''
+
+
 # The record, the table, the picture.
 
 
@@ -557,6 +589,11 @@ def test_profile_of_the_demo(profile_of_the_demo):
     assert kinds['fp32', 'convolution']['gflop'] == pytest.approx(
         kinds['int8', 'convolution']['gflop'])
     assert all(r['layer'] for r in found['layers'])
+    weights = [
+        r['weight'] for r in found['layers']
+        if r['model'] == 'fp32' and r['kind'].endswith('convolution')
+    ]
+    assert len(set(weights)) == 65 + 33 and all(weights)
     assert found['models'][0]['nms_candidates'] > 0
     assert 'sum of operators' in said and 'left in' not in said
     assert not {'left_in_float', 'deployed_not_quantized', 'pairs_not_fused'

@@ -25,7 +25,7 @@ from .. import int8_check
 from ..predictor import DEPLOYED_AS
 from ..program import faster
 from ..program.linear import TYPES as LINEAR
-from .layers import Layer
+from .layers import Layer, counterparts
 from .profiled import Profile
 
 # Below these shares of the operators' time a cause is not worth an edit.
@@ -33,6 +33,10 @@ WORTH = 0.02
 REORDERS = 0.05
 # Layers that evidence names.
 NAMED = 3
+# Layers that an edit lists.
+LISTED = 10
+# Time in int8 / time in fp32 above which a layer is slower and not just noisy.
+SLOWER = 1.2
 # CPU time / wall time of a run below which others had the cores.
 BUSY = 0.85
 # Candidates of the NMS, as a multiple of the boxes that it keeps.
@@ -365,6 +369,34 @@ def slower_than_reference(reference_profile: Profile,
         'mend the other causes, or deploy %s' % reference_profile.label)
 
 
+def slower_in_int8(reference_profile: Profile,
+                   profile: Profile) -> Optional[Cause]:
+    """Layers that int8 makes slower, as those of few channels."""
+    pairs = [(profile.layers[at], first) for at, first in counterparts(
+        reference_profile.layers, profile.layers).items()]
+    lost = {
+        first: second.ms - first.ms
+        for second, first in pairs if second.computed_in == 'int8'
+        and first.computed_in == 'fp32' and second.ms > SLOWER * first.ms
+    }
+    total = sum(lost.values())
+    if not total or total < WORTH * profile.operators_ms:
+        return None
+    worst = sorted(lost, key=lambda layer: -lost[layer])
+    named = [layer.weight for layer in worst if layer.weight][:LISTED]
+    return Cause(
+        'slower_in_int8', profile.label, total,
+        'some layers take longer in int8 than in fp32',
+        '%d layers, by %.2f ms: %s' % (len(worst), total, ', '.join(
+            '%s %.2f instead of %.2f ms' %
+            (layer.name, layer.ms + lost[layer], layer.ms)
+            for layer in worst[:NAMED])),
+        'QuantAware.float_weights: [%s]' % ', '.join(named))
+
+
+COMPARISONS = (slower_than_reference, slower_in_int8)
+
+
 def find(profiles: Sequence[Profile]) -> List[Cause]:
     """All causes, those with the most time first.
 
@@ -373,6 +405,6 @@ def find(profiles: Sequence[Profile]) -> List[Cause]:
     """
     found = [finder(one) for one in profiles for finder in FINDERS]
     if len(profiles) == 2:
-        found.append(slower_than_reference(*profiles))
+        found += [compare(*profiles) for compare in COMPARISONS]
     return sorted((cause for cause in found if cause),
                   key=lambda cause: -cause.ms)

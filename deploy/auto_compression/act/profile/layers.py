@@ -45,6 +45,8 @@ _KINDS = {
     'relu6': 'activation',
     'leaky_relu': 'activation',
 }
+# Kinds with a weight that can be quantized.
+WEIGHTED = ('convolution', 'depthwise convolution', 'deconvolution', 'linear')
 _PREFIXES = (('elementwise_', 'elementwise'), ('reduce_', 'reduction'),
              ('multiclass_nms', 'nms'), ('quantize', 'quantize'),
              ('dequantize', 'quantize'), ('requantize',
@@ -83,6 +85,7 @@ class Layer:
     ms: float
     outputs: Tuple[Tuple[str, trace.Shape], ...]
     primitives: Tuple[Primitive, ...]  # with times of their own run
+    weight: str = ''  # name of its weight, '' if it has none
 
     @property
     def _output(self) -> Tuple[str, trace.Shape]:

@@ -13,12 +13,13 @@
 # limitations under the License.
 """Profiles models side by side: one `Profile` each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Tuple
 
 from .. import runtime
 from ..data import Batch
 from ..predictor import Plan, Predictor
+from ..program.inspect import WEIGHT_INPUT
 from ..program.model import Model
 from . import layers, logged, machine, timed
 
@@ -86,12 +87,17 @@ def profile(directories: List[str], plans: List[Plan], feeds: List[Batch],
     rates = rates.faster(machine.measure(plans[0].threads))
     found = []
     for name, directory, plan, feed in zip(names, directories, plans, feeds):
-        watched = _nms_inputs(plan)
+        model = Model.load(plan.files)
+        watched = nms_inputs(model)
         recording = logged.record(plan, feed, {
             n: c.threshold
             for n, c in watched.items()
         })
         joined, same = layers.join(timings[name].operators, recording.operators)
+        weights = weights_by_output(model)
+        joined = tuple(
+            replace(layer, weight=weights.get(layer.name, '')) if layer.kind in
+            layers.WEIGHTED else layer for layer in joined)
         seen = [
             Candidates(recording.above[n], c.threshold, c.kept)
             for n, c in watched.items() if n in recording.above
@@ -102,10 +108,30 @@ def profile(directories: List[str], plans: List[Plan], feeds: List[Batch],
     return found, rates
 
 
-def _nms_inputs(plan: Plan) -> Dict[str, Candidates]:
+def nms_inputs(model: Model) -> Dict[str, Candidates]:
     """{name of the scores: threshold} of the NMS in a program; not counted."""
     return {
         op.input('Scores')[0]:
         Candidates(0, op.attr('score_threshold'), op.attr('keep_top_k'))
-        for op in Model.load(plan.files).ops if op.type.startswith(_NMS)
+        for op in model.ops if op.type.startswith(_NMS)
     }
+
+
+def weights_by_output(model: Model) -> Dict[str, str]:
+    """{variable: name of the weight of the layer that it comes from}.
+
+    Passes fuse what follows a convolution into it, and the result has the name
+    of the last: so a weight is that of what its output alone makes, too.
+    """
+    shared = {v.name for v in model.persistable()}
+    found: Dict[str, str] = {}
+    for op in model.ops:
+        inputs = set(op.input_arg_names) - shared
+        if op.type in WEIGHT_INPUT:
+            weight = op.input(WEIGHT_INPUT[op.type])[0]
+            weight = weight if weight in shared else ''
+        else:
+            weight = found.get(inputs.pop(), '') if len(inputs) == 1 else ''
+        for name in op.output_arg_names:
+            found[name] = weight
+    return found

@@ -83,6 +83,7 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
         Field('operator', 'text', '', "Paddle's type of the operator"),
         Field('kind', 'text', '', 'kind of operator'),
         Field('shape', 'sizes', '', 'of that output'),
+        Field('weight', 'text', '', 'name of its weight, empty without'),
         Field('ms', 'number', 'ms', 'time'),
         Field(
             'implementation', 'text', '',
@@ -215,6 +216,7 @@ def _layer(profile: Profile, index: int, machine: Machine) -> Dict[str, Any]:
         'operator': layer.type,
         'kind': layer.kind,
         'shape': list(layer.shape),
+        'weight': layer.weight,
         'ms': layer.ms,
         'implementation': layer.implementation if profile.named else '',
         'computed_in': layer.computed_in,
