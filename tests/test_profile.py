@@ -195,6 +195,31 @@ def test_other_operators_leave_layers_without_names():
     assert '-' in tables.slowest([unnamed], MACHINE)
 
 
+def test_operators_that_are_several_primitives():
+    """Such as those of ops/network.cc."""
+    sizes = 'mb1_ic4oc8_ih6oh3kh3sh2_iw8ow4kw3sw2'
+    several = Layer('onednn_network_2', 10.0, (('y', (1, 8, 3, 4)), ),
+                    (primitive('reorder', '1x4x6x8', weights=None, ms=1.0),
+                     primitive('convolution', sizes, 's8', 's8', ms=2.0),
+                     primitive('pooling', 'mb1ic8_ih3oh1kh3_iw4ow1kw4', ms=3.0),
+                     primitive('binary', '1x8x1x1:1x8x1x1', ms=1.0)))
+    found = layers.parts(several)
+    assert [x.kind for x in found] == [
+        'reorder', 'convolution', 'pool2d', 'elementwise', 'onednn_network'
+    ]
+    assert [x.name for x in found] == ['y #0', 'y #1', 'y #2', 'y #3', 'y']
+    assert [x.ms for x in found] == [1, 2, 3, 1, pytest.approx(3)]
+    assert [x.shape
+            for x in found] == [(1, 4, 6, 8), (1, 8, 3, 4), (1, 8, 1, 1),
+                                (1, 8, 1, 1), (1, 8, 3, 4)]
+    assert found[1].computed_in == 'int8' and found[4].main is None
+    # The log is of another run.
+    found = layers.parts(dataclasses.replace(several, ms=3.5))
+    assert [x.ms for x in found] == pytest.approx([.5, 1, 1.5, .5, 0])
+    one = dataclasses.replace(several, primitives=several.primitives[:2])
+    assert layers.parts(one) == [one]
+
+
 # Time.
 
 
@@ -589,11 +614,6 @@ def test_profile_of_the_demo(profile_of_the_demo):
     assert kinds['fp32', 'convolution']['gflop'] == pytest.approx(
         kinds['int8', 'convolution']['gflop'])
     assert all(r['layer'] for r in found['layers'])
-    weights = [
-        r['weight'] for r in found['layers']
-        if r['model'] == 'fp32' and r['kind'].endswith('convolution')
-    ]
-    assert len(set(weights)) == 65 + 33 and all(weights)
     assert found['models'][0]['nms_candidates'] > 0
     assert 'sum of operators' in said and 'left in' not in said
     assert not {'left_in_float', 'deployed_not_quantized', 'pairs_not_fused'
@@ -605,11 +625,19 @@ def test_it_finds_the_wrong_operator_set(settings, int8_model, tmp_path,
                                          capsys):
     wrong = settings.model_copy(deep=True)
     wrong.Deploy.cpu.int8_ops = ['conv2d']
-    made = run.profile(wrong, int8_model,
-                       run.Options(threads=1, runs=2, output_dir=str(tmp_path)),
-                       ['test'])
+    # Joined convolutions do not ask oneDNN's pass.
+    options = run.Options(threads=1,
+                          runs=2,
+                          output_dir=str(tmp_path),
+                          rewrites=())
+    made = run.profile(wrong, int8_model, options, ['test'])
     said = capsys.readouterr().out
     assert "warning: " in said and "'fused_conv2d' is missing" in said
+    weights = [
+        r['weight'] for r in made['layers']
+        if r['kind'] in ('convolution', 'depthwise convolution')
+    ]
+    assert len(weights) == 65 + 33
     cause, = (c for c in made['causes'] if c['cause'] == 'left_in_float')
     assert 'training quantized 65 convolutions' in cause['evidence']
     assert cause['edit'] == 'Deploy.cpu.int8_ops: [conv2d, fused_conv2d]'

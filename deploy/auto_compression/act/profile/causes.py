@@ -390,8 +390,9 @@ def slower_in_int8(reference_profile: Profile,
         '%d layers, by %.2f ms: %s' % (len(worst), total, ', '.join(
             '%s %.2f instead of %.2f ms' %
             (layer.name, layer.ms + lost[layer], layer.ms)
-            for layer in worst[:NAMED])),
-        'QuantAware.float_weights: [%s]' % ', '.join(named))
+            for layer in worst[:NAMED])), 'QuantAware.float_weights: ' +
+        ('[%s]' % ', '.join(named)
+         if named else 'their weights, which --no_rewrite shows'))
 
 
 COMPARISONS = (slower_than_reference, slower_in_int8)

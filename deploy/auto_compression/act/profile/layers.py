@@ -44,6 +44,13 @@ _KINDS = {
     'relu': 'activation',
     'relu6': 'activation',
     'leaky_relu': 'activation',
+    # oneDNN's, of operators that are several primitives.
+    'convolution': 'convolution',
+    'inner_product': 'linear',
+    'binary': 'elementwise',
+    'eltwise': 'activation',
+    'pooling': 'pool2d',
+    'resampling': 'nearest_interp',
 }
 # Kinds with a weight that can be quantized.
 WEIGHTED = ('convolution', 'depthwise convolution', 'deconvolution', 'linear')
@@ -54,7 +61,7 @@ _PREFIXES = (('elementwise_', 'elementwise'), ('reduce_', 'reduction'),
 # Types that Paddle 2.6.2 runs on oneDNN as reorders and nothing else.
 _BY_REORDER = ('quantize', 'dequantize', 'requantize', 'transpose',
                'fused_transpose', 'reshape', 'squeeze', 'unsqueeze', 'flatten',
-               'split', 'slice', 'cast', 'pad3d')
+               'split', 'slice', 'cast', 'pad3d', 'reorder')
 _INT8 = {'s8', 'u8'}
 
 
@@ -75,13 +82,14 @@ def kind_of(operator_type: str, primitive: Optional[Primitive] = None) -> str:
         for prefix, kind in _PREFIXES:
             if name.startswith(prefix):
                 return kind
-    return plain.replace('fused_', '', 1)
+    return plain.replace('fused_', '', 1).rstrip('_')
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One operator of a model; milliseconds of wall time."""
-    type: str  # Paddle's operator type
+    """One operator of a model, or one primitive of an operator that is several
+    (see `parts`); milliseconds of wall time."""
+    type: str  # Paddle's operator type, or oneDNN's kind of primitive
     ms: float
     outputs: Tuple[Tuple[str, trace.Shape], ...]
     primitives: Tuple[Primitive, ...]  # with times of their own run
@@ -119,6 +127,8 @@ class Layer:
 
     @property
     def kind(self) -> str:
+        if self.type == 'reorder' and self.converts:
+            return 'quantize'
         return kind_of(self.type, self.main)
 
     @property
@@ -197,9 +207,33 @@ def join(timed: Sequence[trace.Operator],
     same = [o.type for o in timed] == [o.type for o in logged]
     if not same:
         return tuple(Layer(o.type, o.ms, (), ()) for o in timed), False
-    return tuple(
-        Layer(one.type, one.ms, other.outputs, other.primitives)
-        for one, other in zip(timed, logged)), True
+    found: List[Layer] = []
+    for one, other in zip(timed, logged):
+        found += parts(Layer(one.type, one.ms, other.outputs, other.primitives))
+    return tuple(found), True
+
+
+def parts(layer: Layer) -> List[Layer]:
+    """A layer, or what it consists of: an operator of ops/ may run a whole
+    network of primitives.
+
+    Each primitive is a layer then, named by its place in the operator, with
+    the time that oneDNN's log gives; last comes what is left of the operator's
+    time. Where the log, which is of another run, says more than the operator
+    took, its times are scaled down.
+    """
+    work_done = [p for p in layer.primitives if p.kind != 'reorder']
+    if len(work_done) < 2:
+        return [layer]
+    total = sum(p.milliseconds for p in layer.primitives)
+    scale = min(1.0, layer.ms / total) if total else 0.0
+    found = [
+        Layer(p.kind, p.milliseconds * scale,
+              (('%s #%d' % (layer.name, index), work.shape(p)), ), (p, ))
+        for index, p in enumerate(layer.primitives)
+    ]
+    rest = layer.ms - total * scale
+    return found + [Layer(layer.type, rest, layer.outputs, ())]
 
 
 def counterparts(first: Sequence[Layer],

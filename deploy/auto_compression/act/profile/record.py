@@ -75,12 +75,15 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
             'least time by the roofline / time, of those where it is known; '
             'above 1: from cache'),
     ),
-    # In order of execution.
+    # In order of execution; of an operator that runs several primitives, each
+    # of these, and last the rest of its time.
     'layers': (
         _MODEL,
         Field('index', 'count', '', 'place in the order of execution'),
-        Field('layer', 'text', '', "name of the operator's largest output"),
-        Field('operator', 'text', '', "Paddle's type of the operator"),
+        Field('layer', 'text', '',
+              "name of the operator's largest output; # and place in it"),
+        Field('operator', 'text', '',
+              "Paddle's type of the operator, oneDNN's of a primitive"),
         Field('kind', 'text', '', 'kind of operator'),
         Field('shape', 'sizes', '', 'of that output'),
         Field('weight', 'text', '', 'name of its weight, empty without'),

@@ -98,11 +98,12 @@ def slowest(profiles: Sequence[Profile],
     for at in order[:count]:
         layer, other = profile.layers[at], pairs.get(at)
         ideal = layer.ideal_ms(machine)
-        # What a pass renamed has its own name in the float model.
-        row = [(other or layer).name or '-', layer.type,
-               'x'.join(map(str, layer.shape)),
-               layer.implementation if profile.named else '-',
-               layer.computed_in]
+        # Paddle's passes rename with slashes; the float model has the name.
+        named = other if other and '/' in layer.name else layer
+        row = [
+            named.name or '-', layer.type, 'x'.join(map(str, layer.shape)),
+            layer.implementation if profile.named else '-', layer.computed_in
+        ]
         if len(profiles) > 1:
             row.append('%.2f' % other.ms if other else '-')
         rows.append(row + [

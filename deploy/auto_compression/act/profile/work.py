@@ -25,7 +25,7 @@ A multiplication and an addition count as two operations, as in the rate that
 """
 
 import re
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 from ..onednn import Primitive
 
@@ -50,6 +50,27 @@ def _elements(dimensions: str) -> int:
     for part in dimensions.split('x'):
         found *= int(part)
     return found
+
+
+def shape(primitive: Primitive) -> Tuple[int, ...]:
+    """Of what it writes; () if its descriptor does not say."""
+    sizes = _sizes(primitive.descriptor)
+    channels = {
+        'convolution': 'oc',
+        'deconvolution': 'oc',
+        'pooling': 'ic',
+        'resampling': 'ic'
+    }.get(primitive.kind)
+    if channels:
+        return tuple(
+            sizes.get(n, 1) for n in ('mb', channels, 'od', 'oh', 'ow')
+            if n in sizes or n != 'od')
+    if primitive.kind == 'inner_product':
+        return sizes['mb'], sizes['oc']
+    first = primitive.descriptor.split(':')[0]
+    if primitive.kind != 'concat' and _DIMENSIONS.fullmatch(first):
+        return tuple(map(int, first.split('x')))
+    return ()
 
 
 def gflop(primitive: Primitive) -> float:
