@@ -25,7 +25,7 @@ from .. import int8_check
 from ..predictor import DEPLOYED_AS
 from ..program import faster
 from ..program.linear import TYPES as LINEAR
-from .layers import Layer, counterparts
+from .layers import WEIGHTED, Layer, counterparts, known_name
 from .profiled import Profile
 
 # Below these shares of the operators' time a cause is not worth an edit.
@@ -374,25 +374,25 @@ def slower_in_int8(reference_profile: Profile,
     """Layers that int8 makes slower, as those of few channels."""
     pairs = [(profile.layers[at], first) for at, first in counterparts(
         reference_profile.layers, profile.layers).items()]
-    lost = {
-        first: second.ms - first.ms
-        for second, first in pairs if second.computed_in == 'int8'
-        and first.computed_in == 'fp32' and second.ms > SLOWER * first.ms
-    }
-    total = sum(lost.values())
-    if not total or total < WORTH * profile.operators_ms:
+    slower = sorted(
+        ((second, first) for second, first in pairs
+         if second.kind in WEIGHTED and second.computed_in == 'int8'
+         and first.computed_in == 'fp32' and second.ms > SLOWER * first.ms),
+        key=lambda pair: pair[1].ms - pair[0].ms)
+    lost = sum(second.ms - first.ms for second, first in slower)
+    if not slower or lost < WORTH * profile.operators_ms:
         return None
-    worst = sorted(lost, key=lambda layer: -lost[layer])
-    named = [layer.weight for layer in worst if layer.weight][:LISTED]
+    weights = [first.weight for _, first in slower if first.weight]
     return Cause(
-        'slower_in_int8', profile.label, total,
+        'slower_in_int8', profile.label, lost,
         'some layers take longer in int8 than in fp32',
-        '%d layers, by %.2f ms: %s' % (len(worst), total, ', '.join(
+        '%d layers, by %.2f ms: %s' % (len(slower), lost, ', '.join(
             '%s %.2f instead of %.2f ms' %
-            (layer.name, layer.ms + lost[layer], layer.ms)
-            for layer in worst[:NAMED])), 'QuantAware.float_weights: ' +
-        ('[%s]' % ', '.join(named)
-         if named else 'their weights, which --no_rewrite shows'))
+            (known_name(second, first), second.ms, first.ms)
+            for second, first in slower[:NAMED])),
+        'QuantAware.float_weights: ' +
+        ('[%s]' % ', '.join(weights[:LISTED])
+         if weights else 'their weights, which --no_rewrite shows'))
 
 
 COMPARISONS = (slower_than_reference, slower_in_int8)

@@ -263,6 +263,14 @@ def counterparts(first: Sequence[Layer],
     return found
 
 
+def known_name(layer: Layer, counterpart: Optional[Layer]) -> str:
+    """A layer's name, or its counterpart's where a pass of Paddle's renamed it:
+    such names have slashes (dequantize/in/0)."""
+    if counterpart and '/' in layer.name:
+        return counterpart.name
+    return layer.name
+
+
 @dataclass(frozen=True)
 class Kind:
     """The layers of one kind together."""

@@ -98,10 +98,9 @@ def slowest(profiles: Sequence[Profile],
     for at in order[:count]:
         layer, other = profile.layers[at], pairs.get(at)
         ideal = layer.ideal_ms(machine)
-        # Paddle's passes rename with slashes; the float model has the name.
-        named = other if other and '/' in layer.name else layer
         row = [
-            named.name or '-', layer.type, 'x'.join(map(str, layer.shape)),
+            layers.known_name(layer, other) or '-', layer.type,
+            'x'.join(map(str, layer.shape)),
             layer.implementation if profile.named else '-', layer.computed_in
         ]
         if len(profiles) > 1:
