@@ -32,7 +32,7 @@ PLACES = {
     'mean_to_pooling': 4,
     'softmax_over_last_axis': 3,
     'select_boxes': 1,
-    'join_convolutions': 83,
+    'join_layers': 83,
 }
 
 
@@ -377,12 +377,12 @@ def test_no_compiler_costs_one_line_and_no_result(ppyoloe, feed, tmp_path,
     warnings = [x for x in done.stderr.splitlines() if 'warning:' in x]
     assert len(warnings) == 1
     for part in ('left out', 'select_boxes (without it NMS takes about ten',
-                 'join_convolutions (without it', 'apt-get install g++'):
+                 'join_layers (without it', 'apt-get install g++'):
         assert part in warnings[0]
     assert json.loads(output.read_text())['rewrites'] == {
         **dict.fromkeys(faster.ALL, 0),
         **PLACES, 'select_boxes': 0,
-        'join_convolutions': 0
+        'join_layers': 0
     }
 
 

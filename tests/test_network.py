@@ -21,7 +21,7 @@ import pytest
 from act import int8_check, predictor, runtime
 from act.compress import ptq
 from act.config import CpuSection, QuantAwareSection, QuantizationSection
-from act.program import halving, network
+from act.program import halving, network, observers
 from act.program.model import Model, ModelFiles
 from conftest import PROJECT
 from programs import save
@@ -133,7 +133,7 @@ def joined(files, **options):
     made = predictor.plan(files,
                           CPU,
                           threads=1,
-                          rewrites=['join_convolutions'],
+                          rewrites=['join_layers'],
                           **options)
     return made, predictor.Predictor(made)
 
@@ -154,7 +154,7 @@ def error(found, expected):
 
 def test_all_is_one_operator(files):
     made, _ = joined(files)
-    assert made.rewrites == {'join_convolutions': CONVOLUTIONS}
+    assert made.rewrites == {'join_layers': CONVOLUTIONS}
     types = [op.type for op in Model.load(made.files).ops]
     assert [t for t in types
             if t not in ('feed', 'fetch', 'scale')] == ['onednn_network_3']
@@ -227,9 +227,9 @@ def test_int8_is_as_near_to_float(quantized, plain):
                        rewrites=())) for precision in ('fp32', 'int8'))
     made, one = joined(quantized, precision='int8')
     if halving.halves():
-        assert made.rewrites == {'join_convolutions': 0}
+        assert made.rewrites == {'join_layers': 0}
         return
-    assert made.rewrites == {'join_convolutions': CONVOLUTIONS}
+    assert made.rewrites == {'join_layers': CONVOLUTIONS}
     errors = []
     for seed in range(4):
         feed = images(1, 32, 48, 100 + seed)
@@ -248,6 +248,121 @@ def test_int8_is_as_near_to_float(quantized, plain):
         if p.kind == 'convolution' and p.destination in ('s8', 'u8')
     ]
     assert with_integers
+
+
+def transformer(paddle, parameter):
+    """A transformer's layers with weights, twice, attention between them."""
+    nn = paddle.nn.functional
+    layer = Layers(paddle, parameter, 5)
+    x = paddle.static.data('x', [-1, -1, 16])
+
+    def linear(y, channels, bias=True):
+        y = paddle.matmul(
+            y, layer.new(y.shape[-1], channels, scale=y.shape[-1]**-0.5))
+        return y + layer.new(channels) if bias else y
+
+    def block(y, activation):
+        y = y + linear(activation(linear(y, 48)), 16)
+        return nn.layer_norm(y, 16, layer.new(16), layer.new(16))
+
+    first = block(x, nn.gelu)
+    shares = nn.softmax(
+        paddle.matmul(linear(first, 16), linear(first, 16), transpose_y=True))
+    second = block(paddle.matmul(shares, first) + first, nn.relu)
+    return [x], [nn.silu(linear(second, 8, bias=False)), first]
+
+
+LINEAR = 7
+
+
+def rows(batch, length, seed=0):
+    return {
+        'x':
+        np.random.default_rng(seed).normal(0, 1, (batch, length, 16)).astype(
+            np.float32)
+    }
+
+
+@pytest.fixture(scope='module')
+def linear_files(tmp_path_factory):
+    return save(str(tmp_path_factory.mktemp('linear')), transformer)
+
+
+@pytest.fixture(scope='module')
+def linear_plain(linear_files):
+    return predictor.Predictor(
+        predictor.plan(linear_files, CPU, threads=1, mkldnn=False))
+
+
+def test_linear_layers(linear_files, linear_plain):
+    made, one = joined(linear_files)
+    assert made.rewrites == {'join_layers': LINEAR}
+    types = [op.type for op in Model.load(made.files).ops]
+    assert sum(t.startswith('onednn_network') for t in types) == 2
+    assert types.count('matmul_v2') == 2 and 'layer_norm' not in types
+    for batch, length in ((1, 9), (2, 5), (1, 9), (1, 1)):
+        feed = rows(batch, length, length)
+        assert error(one.run(feed), linear_plain.run(feed)) < 1e-5
+
+
+def test_results_outlive_the_next_run(linear_files, linear_plain):
+    """Memory of a result is written to again only when nobody holds it."""
+    _, one = joined(linear_files)
+    _, other = joined(linear_files)
+    one.set_inputs(rows(1, 9, 1))
+    one.compute()
+    for seed in range(3):
+        other.run(rows(1, 9, 2 + seed))
+    assert error(one.outputs(), linear_plain.run(rows(1, 9, 1))) < 1e-5
+
+
+def test_linear_layers_in_bf16(linear_files, linear_plain):
+    if not set(predictor.BF16) & set(runtime.cpu_extensions()):
+        precision, tolerance = 'fp32', 1e-5
+    else:
+        precision, tolerance = 'bf16', 0.03
+    made, one = joined(linear_files, precision=precision)
+    assert made.rewrites == {'join_layers': LINEAR}
+    assert error(one.run(rows(1, 9)), linear_plain.run(rows(1, 9))) < tolerance
+
+
+@pytest.fixture(scope='module')
+def linear_quantized(linear_files, tmp_path_factory):
+    directory = str(tmp_path_factory.mktemp('linear_int8'))
+    ptq.quantize(linear_files.directory, linear_files.model_filename,
+                 linear_files.params_filename, directory, lambda:
+                 (rows(1, 9, i) for i in range(8)), 8,
+                 QuantAwareSection(quantize_op_types=['matmul_v2']),
+                 QuantizationSection(algo='abs_max',
+                                     weight_rounding='nearest'), 'a.yml')
+    return ModelFiles(directory)
+
+
+def test_linear_layers_in_int8(linear_quantized, linear_plain):
+    made = predictor.plan(linear_quantized,
+                          CpuSection(int8_ops=['fc']),
+                          threads=1,
+                          precision='int8')
+    assert made.rewrites['join_layers'] == 0 if halving.halves() else LINEAR
+    feed = rows(1, 9, 20)
+    found = predictor.Predictor(made).run(feed)
+    assert spread(found, linear_plain.run(feed)) < 0.04
+    assert int8_check.run(made, feed).linear_int8 == LINEAR
+
+
+def test_quantized_linear_layers_in_float(linear_quantized, linear_plain,
+                                          tmp_path):
+    model = Model.load(linear_quantized)
+    observers.strip_observers(model)
+    joined_layers = network.join_layers(model, network.Types(int8_linear=False))
+    assert joined_layers == (0 if halving.halves() else LINEAR)
+    files = ModelFiles(str(tmp_path / 'float'))
+    model.save(files)
+    one = predictor.Predictor(
+        predictor.plan(files, CPU, threads=1, mkldnn=False, precision='fp32'))
+    feed = rows(1, 9, 20)
+    # Only the weights are rounded.
+    assert spread(one.run(feed), linear_plain.run(feed)) < 0.02
 
 
 def chain(kinds, outputs=1):
@@ -281,8 +396,8 @@ def chain(kinds, outputs=1):
 def test_what_is_left(tmp_path, between, convolutions, networks):
     files = save(str(tmp_path / 'chain'), chain([between] * 3))
     model = Model.load(files)
-    assert network.join_convolutions(model,
-                                     False) == (convolutions if networks else 0)
+    assert network.join_layers(
+        model, network.Types()) == (convolutions if networks else 0)
     types = [op.type for op in model.ops]
     assert sum(t.startswith('onednn_network') for t in types) == networks
 
@@ -297,7 +412,7 @@ def test_two_networks_with_something_between(tmp_path):
     plain = predictor.Predictor(
         predictor.plan(files, CPU, threads=1, mkldnn=False))
     made, one = joined(files)
-    assert made.rewrites == {'join_convolutions': 5}
+    assert made.rewrites == {'join_layers': 5}
     types = [op.type for op in Model.load(made.files).ops]
     assert types.count('onednn_network_1') == 2 and 'tanh' in types
     feed = images(1, 8, 8)
@@ -308,12 +423,12 @@ def test_more_outputs_than_an_operator_has(tmp_path):
     build = chain([lambda p, y: y] * 2, network.MOST + 1)
     model = Model.load(save(str(tmp_path / 'wide'), build))
     before = [op.type for op in model.ops if op.type == 'conv2d']
-    assert network.join_convolutions(model, False) == 0
+    assert network.join_layers(model, network.Types()) == 0
     assert [op.type for op in model.ops if op.type == 'conv2d'] == before
 
 
 @pytest.mark.parametrize('name, convolutions', [('ppyoloe_plus_tiny', 83),
-                                                ('rtdetr_tiny', 63)])
+                                                ('rtdetr_tiny', 120)])
 def test_trained_models(sibling, shapes, name, convolutions):
     """Detections stay, all but the last digits."""
     from act import config, data
@@ -327,7 +442,7 @@ def test_trained_models(sibling, shapes, name, convolutions):
     plain = predictor.Predictor(
         predictor.plan(files, CPU, threads=1, mkldnn=False))
     made, one = joined(files)
-    assert made.rewrites['join_convolutions'] == convolutions
+    assert made.rewrites['join_layers'] == convolutions
     feed = {n: batch[n] for n in one.inputs}
     for found, expected in zip(one.run(feed), plain.run(feed)):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)

@@ -25,6 +25,7 @@ from .postprocess import PostProcess, check_outputs
 from .program import cpu, faster
 from .program.inspect import count_types, is_quantized, quantized_ops
 from .program.model import Model, ModelFiles
+from .program.network import Types
 
 PRECISIONS = ('auto', 'fp32', 'bf16', 'int8')
 # The vector extensions with which oneDNN computes in bf16 (avx512f: emulated).
@@ -135,7 +136,10 @@ def plan(files: ModelFiles,
         prepared = cpu.prepared(
             files,
             cpu.Target(rewrites=tuple(rewrites),
-                       bf16=precision == 'bf16',
+                       types=Types(bf16=precision == 'bf16',
+                                   linear=precision != 'bf16'
+                                   or 'fc' in op_types,
+                                   int8_linear='fc' in op_types),
                        int8=precision == 'int8',
                        int8_fc='fc' in op_types), model)
         files = prepared.files

@@ -17,39 +17,67 @@
 
 #include "network.h"
 
+#include <atomic>
 #include <list>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "paddle/extension.h"
+#include "paddle/phi/api/include/tensor_utils.h"
 
 namespace {
 
-// Networks for other sizes of images that a thread keeps.
-constexpr size_t kKept = 8;
+// Networks that a thread keeps: of one text, for other sizes of images, and in
+// all, of which a program may have dozens.
+constexpr size_t kSizes = 8, kKept = 512;
+
+// Memory of a result, behind a header that leads back here. While a tensor
+// holds the memory, in whichever thread, `self` keeps this alive.
+struct Buffer {
+  static constexpr size_t kHeader = 64;
+  network::Own<void> memory;
+  std::atomic<bool> taken{false};
+  std::shared_ptr<Buffer> self;
+
+  explicit Buffer(size_t bytes) : memory(network::Allocate(kHeader + bytes)) {
+    *static_cast<Buffer**>(memory.get()) = this;
+  }
+  void* data() { return static_cast<char*>(memory.get()) + kHeader; }
+
+  // For from_blob, which calls the first function that it was ever given: it
+  // must hold nothing.
+  static void Release(void* data) {
+    Buffer* buffer =
+        *reinterpret_cast<Buffer**>(static_cast<char*>(data) - kHeader);
+    const std::shared_ptr<Buffer> self = std::move(buffer->self);
+    buffer->taken = false;
+  }
+};
 
 struct Made {
   std::string text;
-  std::vector<network::Dims> inputs;
+  std::vector<network::Input> inputs;
   std::unique_ptr<network::Network> made;
+  std::vector<std::vector<std::shared_ptr<Buffer>>> buffers;  // of results
 };
 
-network::Dims DimsOf(const std::vector<int64_t>& shape) {
-  PD_CHECK(shape.size() == 4, "onednn_network: an input is not [N, C, H, W]");
-  return {shape[0], shape[1], shape[2], shape[3]};
+network::Input InputOf(const std::vector<int64_t>& shape) {
+  if (shape.size() == 3) return {{shape[0], shape[2], 1, shape[1]}, true};
+  PD_CHECK(shape.size() == 4, "onednn_network: an input has ", shape.size(),
+           " axes");
+  return {{shape[0], shape[1], shape[2], shape[3]}, false};
 }
 
 // The network for these inputs, the thread's own: its memory is written to. The
 // text holds a digest of the parameters.
-network::Network* Find(const std::string& text,
-                       const std::vector<network::Dims>& inputs,
-                       const std::vector<paddle::Tensor>& parameters) {
+Made* Find(const std::string& text, const std::vector<network::Input>& inputs,
+           const std::vector<paddle::Tensor>& parameters) {
   thread_local std::list<Made> kept;
   for (auto one = kept.begin(); one != kept.end(); ++one)
     if (one->inputs == inputs && one->text == text) {
       kept.splice(kept.begin(), kept, one);
-      return kept.front().made.get();
+      return &kept.front();
     }
   std::vector<network::Parameter> given;
   for (const paddle::Tensor& one : parameters)
@@ -58,34 +86,61 @@ network::Network* Find(const std::string& text,
          one.dtype() == paddle::DataType::INT8 ? onednn::kS8 : onednn::kF32});
   kept.push_front(
       {text, inputs, std::make_unique<network::Network>(text, inputs, given)});
+  size_t sizes = 0;
+  for (auto one = kept.begin(); one != kept.end();)
+    if (one->text == text && ++sizes > kSizes)
+      one = kept.erase(one);
+    else
+      ++one;
   if (kept.size() > kKept) kept.pop_back();
-  return kept.front().made.get();
+  return &kept.front();
+}
+
+// A tensor in memory of an earlier result that nobody holds any more, or else
+// in new memory. Fresh memory would cost a page fault every 4 KiB in each run.
+paddle::Tensor Result(const std::vector<int64_t>& shape,
+                      const paddle::Place& place,
+                      std::vector<std::shared_ptr<Buffer>>* buffers) {
+  std::shared_ptr<Buffer> found;
+  for (const auto& one : *buffers)
+    if (!one->taken) found = one;
+  if (!found) {
+    size_t bytes = sizeof(float);
+    for (const int64_t side : shape) bytes *= side;
+    found = std::make_shared<Buffer>(bytes);
+    buffers->push_back(found);
+  }
+  found->taken = true;
+  found->self = found;
+  return paddle::from_blob(found->data(), shape, paddle::DataType::FLOAT32,
+                           paddle::DataLayout::NCHW, place, Buffer::Release);
 }
 
 std::vector<paddle::Tensor> Run(const std::vector<paddle::Tensor>& inputs,
                                 const std::vector<paddle::Tensor>& parameters,
                                 const std::string& text) {
-  std::vector<network::Dims> dims;
+  std::vector<network::Input> given;
   std::vector<const float*> data;
   for (const paddle::Tensor& one : inputs) {
-    dims.push_back(DimsOf(one.shape()));
+    given.push_back(InputOf(one.shape()));
     data.push_back(one.data<float>());
   }
-  std::vector<paddle::Tensor> results;
   try {
-    network::Network* found = Find(text, dims, parameters);
+    Made* found = Find(text, given, parameters);
+    const auto& shapes = found->made->outputs();
+    found->buffers.resize(shapes.size());
+    std::vector<paddle::Tensor> results;
     std::vector<float*> memory;
-    for (const network::Dims& d : found->outputs()) {
-      results.push_back(paddle::empty({d[0], d[1], d[2], d[3]},
-                                      paddle::DataType::FLOAT32,
-                                      inputs[0].place()));
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      results.push_back(
+          Result(shapes[i], inputs[0].place(), &found->buffers[i]));
       memory.push_back(results.back().data<float>());
     }
-    found->Run(data, memory);
+    found->made->Run(data, memory);
+    return results;
   } catch (const std::exception& e) {
     PD_THROW("onednn_network: ", e.what());
   }
-  return results;
 }
 
 template <int kOutputs>

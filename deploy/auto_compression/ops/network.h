@@ -39,7 +39,17 @@
 
 namespace network {
 
-using Dims = std::array<int64_t, 4>;  // N, C, H, W
+// N, C, H, W. Rows of C channels, [N, L, C], are maps of 1 x L, which lie alike
+// in memory.
+using Dims = std::array<int64_t, 4>;
+
+struct Input {
+  Dims dims;
+  bool rows;
+  bool operator==(const Input& other) const {
+    return dims == other.dims && rows == other.rows;
+  }
+};
 
 inline void Check(int status, const char* what) {
   if (status)
@@ -112,7 +122,7 @@ class Network {
  public:
   // Reads a text and makes the primitives for inputs of these sizes. The
   // parameters are copied.
-  Network(const std::string& text, const std::vector<Dims>& inputs,
+  Network(const std::string& text, const std::vector<Input>& inputs,
           const std::vector<Parameter>& parameters)
       : inputs_(inputs), parameters_(parameters) {
     Check(dnnl_stream_create(&stream_, Engine(), onednn::kDefaultStream),
@@ -133,9 +143,10 @@ class Network {
     parameters_.clear();
   }
 
-  const std::vector<Dims>& outputs() const { return output_dims_; }
+  // Shapes, [N, C, H, W] or [N, L, C].
+  const std::vector<std::vector<int64_t>>& outputs() const { return outputs_; }
 
-  // inputs: NCHW float; outputs: NCHW float, memory of the caller's.
+  // inputs, outputs: dense float, memory of the caller's.
   void Run(const std::vector<const float*>& inputs,
            const std::vector<float*>& outputs) {
     for (size_t i = 0; i < inputs.size(); ++i)
@@ -154,6 +165,7 @@ class Network {
   struct Value {
     Dims dims{};
     int type = onednn::kF32;
+    bool rows = false;
     Own<dnnl_memory_desc> desc;
     Own<dnnl_memory> memory;
     int first = 0, last = 0;  // steps that write and read it
@@ -194,6 +206,7 @@ class Network {
         {"hard_sigmoid", onednn::kHardSigmoid},
         {"sigmoid", onednn::kSigmoid},
         {"swish", onednn::kSwish},
+        {"gelu", onednn::kGelu},
         {"hard_swish", onednn::kHardSwish},
         {"max", onednn::kMaximum},
         {"mean", onednn::kMean},
@@ -205,7 +218,7 @@ class Network {
     throw std::runtime_error("unknown algorithm " + name);
   }
 
-  Value& Make(int id, const Dims& dims, int type) {
+  Value& Make(int id, Dims dims, int type, bool rows) {
     if (static_cast<size_t>(id) != values_.size())
       throw std::runtime_error("values are not numbered in order");
     for (const int64_t side : dims)
@@ -214,13 +227,18 @@ class Network {
     Value& value = values_.back();
     value.dims = dims;
     value.type = type;
-    value.desc = Nhwc(dims, type);
+    value.rows = rows;
+    value.desc =
+        rows ? Plain({dims[0], dims[3], dims[1]}, type) : Nhwc(dims, type);
     value.first = value.last = steps_.size();
-    dnnl_memory* memory = nullptr;
-    Check(dnnl_memory_create(&memory, value.desc.get(), Engine(), nullptr),
-          "a memory");
-    value.memory.reset(memory);
+    value.memory = Unplaced(value.desc.get());
     return value;
+  }
+
+  static Own<dnnl_memory> Unplaced(const dnnl_memory_desc* desc) {
+    dnnl_memory* made = nullptr;
+    Check(dnnl_memory_create(&made, desc, Engine(), nullptr), "a memory");
+    return Own<dnnl_memory>(made);
   }
 
   Value& At(int id) {
@@ -261,8 +279,11 @@ class Network {
 
   // `count`, then that many of `ALGORITHM ALPHA BETA`, `add VALUE` and
   // `mul VALUE`; at last, for a quantized result, its scale and shift.
+  //
+  // flat: the shape of the result, if it is not that of its value.
   PostOperations ReadPostOperations(std::istringstream& words, int type,
-                                    float scale, float shift) {
+                                    float scale, float shift,
+                                    const std::vector<int64_t>& flat = {}) {
     PostOperations read;
     dnnl_post_ops* made = nullptr;
     Check(dnnl_post_ops_create(&made), "post-operations");
@@ -273,7 +294,14 @@ class Network {
       const int algorithm = AlgorithmOf(name);
       if (name == "add" || name == "mul") {
         const int id = Next<int>(words);
-        Check(dnnl_post_ops_append_binary(made, algorithm, At(id).desc.get()),
+        Own<dnnl_memory_desc> other = Clone(At(id).desc.get());
+        if (!flat.empty()) {
+          const Dims& d = At(id).dims;
+          if (d[0] * d[3] != flat[0] || d[1] != flat[1])
+            throw std::runtime_error("sizes do not fit");
+          other = Plain(flat, At(id).type);
+        }
+        Check(dnnl_post_ops_append_binary(made, algorithm, other.get()),
               "a post-operation");
         read.sources.push_back(
             {onednn::kPostOperation * (i + 1) | onednn::kSource1, id});
@@ -294,6 +322,8 @@ class Network {
     if (kind == "feed") return Feed(words);
     if (kind == "move") return Move(words);
     if (kind == "conv") return Convolution(words);
+    if (kind == "linear") return Linear(words);
+    if (kind == "norm") return Normalization(words);
     if (kind == "pool") return Pooling(words);
     if (kind == "act") return Activation(words);
     if (kind == "binary") return Binary(words);
@@ -307,23 +337,22 @@ class Network {
     const int id = Next<int>(words);
     if (feeds_.size() >= inputs_.size())
       throw std::runtime_error("more feeds than inputs");
-    const Dims d = inputs_[feeds_.size()];
-    Value& value = Make(id, d, onednn::kF32);
-    value.desc = Plain({d[0], d[1], d[2], d[3]}, onednn::kF32);
-    dnnl_memory* memory = nullptr;
-    Check(dnnl_memory_create(&memory, value.desc.get(), Engine(), nullptr),
-          "a memory");
-    value.memory.reset(memory);
+    const Input& input = inputs_[feeds_.size()];
+    const Dims d = input.dims;
+    Value& value = Make(id, d, onednn::kF32, input.rows);
+    if (!input.rows) {
+      value.desc = Plain({d[0], d[1], d[2], d[3]}, onednn::kF32);
+      value.memory = Unplaced(value.desc.get());
+    }
     value.placed = false;
-    feeds_.push_back(memory);
+    feeds_.push_back(value.memory.get());
   }
 
   void Move(std::istringstream& words) {
     const int id = Next<int>(words), from = Next<int>(words);
     const int type = TypeOf(Next<std::string>(words));
     const float scale = Next<float>(words), shift = Next<float>(words);
-    const Dims dims = At(from).dims;
-    const Value& value = Make(id, dims, type);
+    const Value& value = Make(id, At(from).dims, type, At(from).rows);
     const bool quantized = type == onednn::kU8 || type == onednn::kS8;
     Own<dnnl_primitive_attr> attributes = Attributes(nullptr);
     std::vector<dnnl_exec_arg_t> arguments = {Argument(onednn::kSource, from),
@@ -376,16 +405,10 @@ class Network {
           (source.dims[2 + i] + before[i] + after[i] - w[2 + i]) / strides[i] +
           1;
     const Own<dnnl_memory_desc> from_desc = Clone(source.desc.get());
-    const int weight_type = source.type == onednn::kF32    ? onednn::kF32
-                            : source.type == onednn::kBf16 ? onednn::kBf16
-                                                           : onednn::kS8;
     std::vector<int64_t> shape = w;
     if (groups > 1) shape = {groups, w[0] / groups, w[1], w[2], w[3]};
-    dnnl_memory_desc* any = nullptr;
-    Check(dnnl_memory_desc_create_with_tag(&any, shape.size(), shape.data(),
-                                           weight_type, onednn::kAnyLayout),
-          "a description");
-    const Own<dnnl_memory_desc> weight_desc(any);
+    const Own<dnnl_memory_desc> weight_desc =
+        AnyLayout(shape, WeightType(At(from).type));
     const Own<dnnl_memory_desc> bias_desc = Plain({w[0]}, onednn::kF32);
     const Own<dnnl_primitive_attr> attributes =
         Attributes(then.operations.get());
@@ -393,7 +416,7 @@ class Network {
       Check(dnnl_primitive_attr_set_scales_mask(
                 attributes.get(), onednn::kWeights, groups > 1 ? 3 : 1),
             "attributes");
-    const Value& value = Make(id, dims, type);
+    const Value& value = Make(id, dims, type, false);
     dnnl_primitive_desc* made = nullptr;
     Check(dnnl_convolution_forward_primitive_desc_create(
               &made, Engine(), onednn::kForwardInference, onednn::kConvolution,
@@ -401,19 +424,100 @@ class Network {
               value.desc.get(), strides, dilates, before, after,
               attributes.get()),
           "a convolution");
+    Weighted(made, id, from, weight, shape, bias, scales, then);
+  }
+
+  void Linear(std::istringstream& words) {
+    const int id = Next<int>(words), from = Next<int>(words);
+    const int type = TypeOf(Next<std::string>(words));
+    const float scale = Next<float>(words), shift = Next<float>(words);
+    const Parameter& weight = ParameterAt(Next<int>(words));
+    const Parameter& bias = ParameterAt(Next<int>(words));
+    const int scales = Next<int>(words);
+    const Dims d = At(from).dims;
+    const int64_t rows = d[0] * d[3];
+    const auto& w = weight.dims;  // outputs, inputs
+    if (!At(from).rows || w.size() != 2 || w[1] != d[1] ||
+        Count(bias.dims) != w[0])
+      throw std::runtime_error("weights do not fit");
+    const PostOperations then =
+        ReadPostOperations(words, type, scale, shift, {rows, w[0]});
+    const Own<dnnl_primitive_attr> attributes =
+        Attributes(then.operations.get());
+    if (scales >= 0)
+      Check(dnnl_primitive_attr_set_scales_mask(attributes.get(),
+                                                onednn::kWeights, 1),
+            "attributes");
+    const int source_type = At(from).type;
+    Make(id, {d[0], w[0], 1, d[3]}, type, true);
+    const Own<dnnl_memory_desc> source = Plain({rows, d[1]}, source_type);
+    const Own<dnnl_memory_desc> result = Plain({rows, w[0]}, type);
+    const Own<dnnl_memory_desc> bias_desc = Plain({w[0]}, onednn::kF32);
+    const Own<dnnl_memory_desc> weight_desc =
+        AnyLayout(w, WeightType(source_type));
+    dnnl_primitive_desc* made = nullptr;
+    Check(
+        dnnl_inner_product_forward_primitive_desc_create(
+            &made, Engine(), onednn::kForwardInference, source.get(),
+            weight_desc.get(), bias_desc.get(), result.get(), attributes.get()),
+        "a linear layer");
+    Weighted(made, id, from, weight, w, bias, scales, then);
+  }
+
+  // The type of weights for a source of this one.
+  static int WeightType(int source) {
+    return source == onednn::kF32 || source == onednn::kBf16 ? source
+                                                             : onednn::kS8;
+  }
+
+  static Own<dnnl_memory_desc> AnyLayout(const std::vector<int64_t>& dims,
+                                         int type) {
+    dnnl_memory_desc* made = nullptr;
+    Check(dnnl_memory_desc_create_with_tag(&made, dims.size(), dims.data(),
+                                           type, onednn::kAnyLayout),
+          "a description");
+    return Own<dnnl_memory_desc>(made);
+  }
+
+  // Ends a step that has weights, a bias and, if not negative, scales.
+  void Weighted(dnnl_primitive_desc* made, int id, int from,
+                const Parameter& weight, const std::vector<int64_t>& shape,
+                const Parameter& bias, int scales, const PostOperations& then) {
+    const int64_t channels = Count(bias.dims);
     std::vector<dnnl_exec_arg_t> arguments = {
         Argument(onednn::kSource, from),
         Argument(onednn::kResult, id),
         {onednn::kWeights, Rearranged(weight, shape,
                                       dnnl_primitive_desc_query_md(
                                           made, onednn::kQueryWeights, 0))},
-        {onednn::kBias, Copied(bias, {w[0]})}};
+        {onednn::kBias, Copied(bias, {channels})}};
     if (scales >= 0)
       arguments.push_back({onednn::kScales | onednn::kWeights,
-                           Copied(ParameterAt(scales), {w[0]})});
+                           Copied(ParameterAt(scales), {channels})});
     for (const auto& one : then.sources)
       arguments.push_back(Argument(one.first, one.second));
     Finish(made, std::move(arguments));
+  }
+
+  void Normalization(std::istringstream& words) {
+    const int id = Next<int>(words), from = Next<int>(words);
+    const Parameter& scale = ParameterAt(Next<int>(words));
+    const Parameter& shift = ParameterAt(Next<int>(words));
+    const float epsilon = Next<float>(words);
+    const Dims d = At(from).dims;
+    if (!At(from).rows) throw std::runtime_error("it takes rows");
+    const Value& value = Make(id, d, At(from).type, true);
+    const Own<dnnl_memory_desc> statistics = Plain({d[0], d[3]}, onednn::kF32);
+    dnnl_primitive_desc* made = nullptr;
+    Check(dnnl_layer_normalization_forward_primitive_desc_create(
+              &made, Engine(), onednn::kForwardInference, At(from).desc.get(),
+              value.desc.get(), statistics.get(), epsilon,
+              onednn::kUseScaleAndShift, nullptr),
+          "a normalization");
+    Finish(made, {Argument(onednn::kSource, from),
+                  Argument(onednn::kResult, id),
+                  {onednn::kScale, Copied(scale, {d[1]})},
+                  {onednn::kShift, Copied(shift, {d[1]})}});
   }
 
   void Pooling(std::istringstream& words) {
@@ -432,7 +536,7 @@ class Network {
           (dims[2 + i] + before[i] + after[i] - kernel[i]) / strides[i] + 1;
     }
     const int type = At(from).type;
-    const Value& value = Make(id, dims, type);
+    const Value& value = Make(id, dims, type, false);
     dnnl_primitive_desc* made = nullptr;
     Check(dnnl_pooling_forward_primitive_desc_create(
               &made, Engine(), onednn::kForwardInference, algorithm,
@@ -447,9 +551,7 @@ class Network {
     const int id = Next<int>(words), from = Next<int>(words);
     const int algorithm = AlgorithmOf(Next<std::string>(words));
     const float alpha = Next<float>(words), beta = Next<float>(words);
-    const Dims dims = At(from).dims;
-    const int type = At(from).type;
-    const Value& value = Make(id, dims, type);
+    const Value& value = Make(id, At(from).dims, At(from).type, At(from).rows);
     dnnl_primitive_desc* made = nullptr;
     Check(dnnl_eltwise_forward_primitive_desc_create(
               &made, Engine(), onednn::kForwardInference, algorithm,
@@ -471,8 +573,7 @@ class Network {
         throw std::runtime_error("sizes do not fit");
     const Own<dnnl_primitive_attr> attributes =
         Attributes(then.operations.get());
-    const Dims dims = At(from).dims;
-    const Value& value = Make(id, dims, type);
+    const Value& value = Make(id, At(from).dims, type, At(from).rows);
     dnnl_primitive_desc* made = nullptr;
     Check(dnnl_binary_primitive_desc_create(
               &made, Engine(), algorithm, At(from).desc.get(),
@@ -492,7 +593,7 @@ class Network {
     Dims dims = At(from).dims;
     for (int i = 0; i < 2; ++i) dims[2 + i] *= factors[i];
     const int type = At(from).type;
-    const Value& value = Make(id, dims, type);
+    const Value& value = Make(id, dims, type, false);
     dnnl_primitive_desc* made = nullptr;
     Check(dnnl_resampling_forward_primitive_desc_create(
               &made, Engine(), onednn::kForwardInference, onednn::kNearest,
@@ -517,7 +618,7 @@ class Network {
         throw std::runtime_error("sizes or types do not fit");
       dims[1] += d[1];
     }
-    const Value& value = Make(id, dims, type);
+    const Value& value = Make(id, dims, type, false);
     std::vector<const dnnl_memory_desc*> descs;
     std::vector<dnnl_exec_arg_t> arguments = {Argument(onednn::kResult, id)};
     for (int i = 0; i < count; ++i) {
@@ -533,21 +634,27 @@ class Network {
 
   void Output(std::istringstream& words) {
     const int from = Next<int>(words);
-    const Dims d = At(from).dims;
-    const Own<dnnl_memory_desc> desc =
-        Plain({d[0], d[1], d[2], d[3]}, onednn::kF32);
-    dnnl_memory* memory = nullptr;
-    Check(dnnl_memory_create(&memory, desc.get(), Engine(), nullptr),
-          "a memory");
-    constants_.emplace_back(memory);
-    results_.push_back(memory);
-    output_dims_.push_back(d);
+    Value& value = At(from);
+    const Dims d = value.dims;
+    if (value.rows) {
+      outputs_.push_back({d[0], d[3], d[1]});
+      if (value.placed && value.type == onednn::kF32) {
+        value.placed = false;  // it is made in the caller's memory
+        results_.push_back(value.memory.get());
+        return;
+      }
+    } else {
+      outputs_.push_back({d[0], d[1], d[2], d[3]});
+    }
+    const Own<dnnl_memory_desc> desc = Plain(outputs_.back(), onednn::kF32);
+    constants_.push_back(Unplaced(desc.get()));
+    results_.push_back(constants_.back().get());
     dnnl_primitive_desc* made = nullptr;
-    Check(
-        dnnl_reorder_primitive_desc_create(&made, At(from).desc.get(), Engine(),
-                                           desc.get(), Engine(), nullptr),
-        "a reorder");
-    Finish(made, {Argument(onednn::kSource, from), {onednn::kResult, memory}});
+    Check(dnnl_reorder_primitive_desc_create(&made, value.desc.get(), Engine(),
+                                             desc.get(), Engine(), nullptr),
+          "a reorder");
+    Finish(made, {Argument(onednn::kSource, from),
+                  {onednn::kResult, results_.back()}});
   }
 
   static int64_t Count(const std::vector<int64_t>& dims) {
@@ -660,7 +767,8 @@ class Network {
           "a memory");
   }
 
-  std::vector<Dims> inputs_, output_dims_;
+  std::vector<Input> inputs_;
+  std::vector<std::vector<int64_t>> outputs_;
   std::vector<Parameter> parameters_;  // while it is made
   dnnl_stream* stream_ = nullptr;
   std::vector<Value> values_;

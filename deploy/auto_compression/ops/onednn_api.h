@@ -89,6 +89,16 @@ int dnnl_convolution_forward_primitive_desc_create(
     const dnnl_dims_t strides, const dnnl_dims_t dilates,
     const dnnl_dims_t padding_before, const dnnl_dims_t padding_after,
     const dnnl_primitive_attr*);
+int dnnl_inner_product_forward_primitive_desc_create(
+    dnnl_primitive_desc**, dnnl_engine*, int prop_kind,
+    const dnnl_memory_desc* source, const dnnl_memory_desc* weights,
+    const dnnl_memory_desc* bias, const dnnl_memory_desc* result,
+    const dnnl_primitive_attr*);
+int dnnl_layer_normalization_forward_primitive_desc_create(
+    dnnl_primitive_desc**, dnnl_engine*, int prop_kind,
+    const dnnl_memory_desc* source, const dnnl_memory_desc* result,
+    const dnnl_memory_desc* statistics, float epsilon, unsigned flags,
+    const dnnl_primitive_attr*);
 int dnnl_pooling_forward_primitive_desc_create(
     dnnl_primitive_desc**, dnnl_engine*, int prop_kind, int algorithm,
     const dnnl_memory_desc* source, const dnnl_memory_desc* result,
@@ -136,8 +146,9 @@ constexpr int kMajor = 3;
 constexpr int kCpu = 1;            // dnnl_cpu
 constexpr int kDefaultStream = 1;  // dnnl_stream_default_flags
 constexpr int kForwardInference = 96;
-constexpr int kAnyLayout = 1;       // dnnl_format_tag_any
-constexpr int kQueryWeights = 131;  // dnnl_query_weights_md
+constexpr int kAnyLayout = 1;              // dnnl_format_tag_any
+constexpr unsigned kUseScaleAndShift = 6;  // dnnl_use_scale | dnnl_use_shift
+constexpr int kQueryWeights = 131;         // dnnl_query_weights_md
 
 enum Type { kBf16 = 2, kF32 = 3, kS32 = 4, kS8 = 5, kU8 = 6 };
 
@@ -147,6 +158,8 @@ enum Argument {
   kResult = 17,
   kWeights = 33,
   kBias = 41,
+  kScale = 51,
+  kShift = 52,
   kManySources = 1024,
   kScales = 4096,
   kZeroPoints = 8192,
@@ -161,6 +174,7 @@ enum Algorithm {
   kHardSigmoid = 40,
   kSigmoid = 41,
   kSwish = 44,
+  kGelu = 49,
   kHardSwish = 52,
   kMaximum = 511,
   kMeanWithPadding = 767,

@@ -270,7 +270,8 @@ def _rewritten(profile: Profile, found: Sequence[Layer], edit: str) -> str:
     types = {layer.type for layer in found}
     names = [
         rewrite.name for rewrite in faster.REWRITES
-        if rewrite.finds in types and rewrite.name not in plan.rewrites
+        if not types.isdisjoint(rewrite.finds)
+        and rewrite.name not in plan.rewrites
     ]
     # The simulation runs without oneDNN, and without rewrites.
     if names and plan.mkldnn:

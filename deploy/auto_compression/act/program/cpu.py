@@ -32,13 +32,13 @@ import numpy as np
 
 from .. import runtime
 from ..errors import UserError
-from . import faster, halving, linear, unsigned
+from . import faster, halving, linear, network, unsigned
 from .inspect import WEIGHT_INPUT, quantized_ops
 from .model import Model, ModelFiles
 from .observers import strip_observers
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 8
+VERSION = 10
 
 # What was done, beside a prepared program.
 DONE = 'rewrites.json'
@@ -48,12 +48,12 @@ DONE = 'rewrites.json'
 class Target:
     """What a program is made ready for.
 
-    `rewrites` are names of `faster.ALL`, `bf16` whether they compute so, `int8`
+    `rewrites` are names of `faster.ALL`, `types` what they compute in, `int8`
     whether it is quantized and shall run so, `int8_fc` whether its quantized
     linear layers shall too.
     """
     rewrites: Tuple[str, ...] = ()
-    bf16: bool = False
+    types: network.Types = network.Types()
     int8: bool = False
     int8_fc: bool = False
 
@@ -133,7 +133,7 @@ def prepare(model: Model, target: Target, halves: bool) -> Dict[str, Any]:
     done: Dict[str, Any] = {}
     if target.int8:
         done['strip_observers'] = strip_observers(model)
-    done.update(faster.apply(model, target.rewrites, target.bf16))
+    done.update(faster.apply(model, target.rewrites, target.types))
     if target.int8:
         done['mark_float_ops'] = mark_float_ops(model)
         done['mend_integer_weights'] = mend_integer_weights(model)

@@ -31,13 +31,13 @@ from .model import Model
 class Rewrite:
     """A rewrite: `apply` returns how many places it changed.
 
-    `finds` is the type of operator that it looks for; `operator` the source
+    `finds` are types of operators that it looks for; `operator` the source
     file of ops/ with the one that it puts in, if that is not one of Paddle's,
-    and `cost` what is lost without it. If it is `typed`, it is told whether to
-    compute in bf16.
+    and `cost` what is lost without it. If it is `typed`, it is told what to
+    compute in.
     """
     apply: Callable[..., int]
-    finds: str
+    finds: Tuple[str, ...]
     operator: str = ''
     cost: str = ''
     typed: bool = False
@@ -49,15 +49,16 @@ class Rewrite:
 
 # In the order in which they are applied.
 REWRITES = (
-    Rewrite(pooling.mean_to_pooling, 'reduce_mean'),
-    Rewrite(distribution.softmax_over_last_axis, 'softmax'),
-    Rewrite(products.outer_to_matmul, 'elementwise_mul'),
-    Rewrite(nms.select_boxes, 'multiclass_nms3', 'multiclass_nms',
+    Rewrite(pooling.mean_to_pooling, ('reduce_mean', )),
+    Rewrite(distribution.softmax_over_last_axis, ('softmax', )),
+    Rewrite(products.outer_to_matmul, ('elementwise_mul', )),
+    Rewrite(nms.select_boxes, ('multiclass_nms3', ), 'multiclass_nms',
             'NMS takes about ten times as long'),
-    Rewrite(attention.deformable_attention, 'grid_sampler', attention.OPERATOR,
+    Rewrite(attention.deformable_attention, ('grid_sampler', ),
+            attention.OPERATOR,
             'DINO-R50 takes about six times as long and RT-DETR-L 1.4 times'),
-    Rewrite(network.join_convolutions,
-            'conv2d',
+    Rewrite(network.join_layers,
+            network.WEIGHTED,
             'network',
             'small models take up to twice as long',
             typed=True),
@@ -93,7 +94,7 @@ def usable(model: Model, names: Sequence[str]) -> Tuple[str, ...]:
     types = {op.type for op in model.ops}
     found, missing, reason = [], [], ''
     for rewrite in REWRITES:
-        if rewrite.name not in names or rewrite.finds not in types:
+        if rewrite.name not in names or types.isdisjoint(rewrite.finds):
             continue
         if rewrite.operator:
             try:
@@ -115,21 +116,20 @@ def _warn(text: str) -> None:
     print('warning: ' + text, file=sys.stderr)
 
 
-def apply(model: Model,
-          names: Sequence[str],
-          bf16: bool = False) -> Dict[str, int]:
+def apply(model: Model, names: Sequence[str],
+          types: network.Types) -> Dict[str, int]:
     """Apply the rewrites of these names, in the order of `REWRITES`.
 
     Args:
         model: changed in place.
         names: of those that `usable` found.
-        bf16: compute in bf16 where the rewrite decides.
+        types: what to compute in.
 
     Returns:
         {name: number of places changed}.
     """
     return {
-        r.name: r.apply(model, bf16) if r.typed else r.apply(model)
+        r.name: r.apply(model, types) if r.typed else r.apply(model)
         for r in REWRITES if r.name in names
     }
 

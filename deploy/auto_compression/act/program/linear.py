@@ -70,7 +70,7 @@ def dequantize_weights(model: Model) -> int:
                             block.var(weight.input('X')[0]).persistable:
                         op.desc.set_input('Y', [
                             add_parameter(model, block, op.output_arg_names[0] +
-                                          '.weight', _weight(model, weight))
+                                          '.weight', weight_of(model, weight))
                         ])
                         changed += 1
                 for name in op.output_arg_names:
@@ -103,7 +103,7 @@ def to_int8(model: Model, saturates: bool) -> int:
     return changed
 
 
-def _weight(model: Model, dequantize: Any) -> np.ndarray:
+def weight_of(model: Model, dequantize: Any) -> np.ndarray:
     """The weight as the simulation has it, (I, O) float64."""
     integers = model.parameter(dequantize.input('X')[0]).astype(np.float64)
     step = model.parameter(dequantize.input('Scale')[0]).reshape(-1) / 127.0
@@ -117,7 +117,7 @@ def _weight(model: Model, dequantize: Any) -> np.ndarray:
 def _convert(model: Model, block: Any, layer: Quantized, saturates: bool,
              made: Dict[Tuple[int, float, int], str]) -> bool:
     op, quantize, least = layer.op, layer.source, layer.least
-    matrix = _weight(model, layer.weight)
+    matrix = weight_of(model, layer.weight)
     highest = float(model.parameter(quantize.input('Scale')[0]).reshape(-1)[0])
     transposed = any(
         op.has_attr(a) and op.attr(a) for a in ('trans_x', 'trans_y'))

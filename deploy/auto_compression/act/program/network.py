@@ -11,33 +11,38 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The convolutional parts of a program, each as one operator.
+"""The parts of a program that are layers with weights, each as one operator.
 
 Paddle Inference runs operator by operator: 25 us each for what it looks up and
 allocates, more than half of the time of a small detector in int8; and an int8
 convolution hands on float, which the next one's `quantize` reads again. The
-operator `onednn_network` of ops/ holds a whole network of convolutions, with
-what lies between them, as a list of oneDNN's primitives that is made once.
+operator `onednn_network` of ops/ holds a whole network of convolutions or of
+linear layers, with what lies between them, as a list of oneDNN's primitives
+that is made once.
 
 The list is a text, one step a line, its words separated by spaces. A step that
 makes a value begins with its kind and the value's number, from 0 on:
 
-    feed V                          the next input, NCHW float
+    feed V                          the next input, float: NCHW or, with three
+                                    axes, rows of channels
     move V FROM TYPE SCALE SHIFT    the same in another type, and NHWC
     conv V FROM TYPE SCALE SHIFT WEIGHT BIAS SCALES GROUPS STRIDES BEFORE AFTER
          THEN
+    linear V FROM TYPE SCALE SHIFT WEIGHT BIAS SCALES THEN
+    norm V FROM GAMMA BETA EPSILON
     pool V FROM KIND SIZES STRIDES BEFORE AFTER
     act V FROM FUNCTION ALPHA BETA
     binary V FROM OTHER KIND TYPE SCALE SHIFT THEN
     resize V FROM FACTORS
     concat V COUNT FROM...          along the channels
-    out FROM                        the next output, NCHW float
+    out FROM                        the next output, as inputs are
 
 TYPE is f32, bf16, u8 or s8; the last two hold round(SCALE x + SHIFT). WEIGHT,
-BIAS and SCALES are numbers of parameters; SCALES, -1 for none, turns a
-channel's sum of integer products into its value. STRIDES, SIZES (0: the whole
-map), BEFORE and AFTER (padding) have two numbers, for height and width. THEN is
-a count, and so many of `FUNCTION ALPHA BETA`, `add VALUE` and `mul VALUE`.
+BIAS, SCALES, GAMMA and BETA are numbers of parameters; SCALES, -1 for none,
+turns a channel's sum of integer products into its value. STRIDES, SIZES (0: the
+whole map), BEFORE and AFTER (padding) have two numbers, for height and width.
+THEN is a count, and so many of `FUNCTION ALPHA BETA`, `add VALUE` and `mul
+VALUE`.
 """
 
 import hashlib
@@ -50,48 +55,63 @@ from .. import runtime
 from . import halving
 from .fold import drop_variables, fold
 from .graph import Graph
+from .linear import weight_of
 from .model import Model, static_mode
-from .unsigned import prune, quantized, source_scale
+from .unsigned import Quantized, prune, quantized, source_scale
 
 # One operator for each number of outputs, up to the largest there is.
 OPERATOR = 'onednn_network_%d'
 MOST = 12
 CONVOLUTIONS = ('conv2d', 'depthwise_conv2d')
-# A network of fewer convolutions is not worth its copies in and out.
+LINEAR = 'matmul_v2'
+WEIGHTED = (*CONVOLUTIONS, LINEAR)
+# A network of fewer of them is not worth its copies in and out.
 FEWEST = 2
 
 # (type, scale, shift)
 Form = Tuple[str, float, int]
 FLOAT: Form = ('f32', 1.0, 0)
 BF16: Form = ('bf16', 1.0, 0)
+_FEED: Form = ('feed', 1.0, 0)
 
 
-def join_convolutions(model: Model, bf16: bool) -> int:
-    """Join convolutions and what lies between them into networks.
+@dataclass(frozen=True)
+class Types:
+    """What networks compute in: bf16 or else float32, but for integers where a
+    program is quantized. Its linear layers are left out if not `linear`, and
+    are float if not `int8_linear`."""
+    bf16: bool = False
+    linear: bool = True
+    int8_linear: bool = True
 
-    Quantized convolutions take integers, with the scales that the simulation
-    has or, where a source has hardly any negative values, finer ones (see
-    `unsigned`). All else stays in float, or in bf16. A quantized program is
+
+def join_layers(model: Model, types: Types) -> int:
+    """Join convolutions, or linear layers, and what lies between them into
+    networks.
+
+    Quantized layers take integers, with the scales that the simulation has or,
+    where a source has hardly any negative values, finer ones (see `unsigned`
+    and `linear`). All else stays in float, or in bf16. A quantized program is
     left as it is on a CPU without VNNI, where signed sources need care.
 
     Args:
         model: changed in place; of a quantized one, observers are stripped.
-        bf16: whether the networks compute in bf16.
+        types: what to compute in.
 
     Returns:
-        number of convolutions that are in networks now.
+        number of convolutions and linear layers that are in networks now.
     """
     joined = 0
     fold(model)
     with static_mode(runtime.import_paddle()):
         block = model.program.global_block()
-        parts = _Parts(model, block)
+        parts = _Parts(model, block, types)
         if parts.quantized and halving.halves():
             return 0
         for part in parts.split():
-            writer = _Writer(model, block, parts, part, bf16)
+            writer = _Writer(model, block, parts, part)
             if writer.fits():
-                joined += sum(op.type in CONVOLUTIONS for op in part)
+                joined += sum(op.type in WEIGHTED for op in part)
                 writer.write()
         block._sync_with_cpp()
         prune(block)
@@ -102,16 +122,19 @@ def join_convolutions(model: Model, bf16: bool) -> int:
 class _Parts:
     """What a program computes, and which of it a network can."""
 
-    def __init__(self, model: Model, block: Any) -> None:
+    def __init__(self, model: Model, block: Any, types: Types) -> None:
         self.model = model
         self.block = block
+        self.types = types
         self.graph = Graph(block)
         self.index = {id(op): i for i, op in enumerate(self.graph.ops)}
         # By the operator: the weight's and the source's quantization.
+        slots = dict.fromkeys(CONVOLUTIONS, ('Filter', 'Input'))
         self.quantized = {
             id(q.op): q
-            for q in quantized(block,
-                               dict.fromkeys(CONVOLUTIONS, ('Filter', 'Input')))
+            for q in quantized(block, {
+                **slots, LINEAR: ('Y', 'X')
+            })
         }
         written: Dict[str, int] = {}
         for op in self.graph.ops:
@@ -154,7 +177,7 @@ class _Parts:
                 groups.setdefault(at, []).append(op)
         return [
             ops for _, ops in sorted(groups.items())
-            if sum(op.type in CONVOLUTIONS for op in ops) >= FEWEST
+            if sum(op.type in WEIGHTED for op in ops) >= FEWEST
         ]
 
     def can(self, op: Any) -> bool:
@@ -165,13 +188,29 @@ class _Parts:
                                if not self.is_parameter(n)):
             return False
         result = op.output(_RESULT.get(op.type, 'Out'))[0]
-        names = [result] + [n for n, _ in self.sources(op)]
-        if any(len(self.block.var(n).shape) != 4 for n in names):
-            return False
-        return read(self, op)
+        axes = {
+            len(self.block.var(n).shape)
+            for n in [result] + [n for n, _ in self.sources(op)]
+        }
+        return len(axes) == 1 and self._takes(op.type, axes.pop()) and read(
+            self, op)
+
+    @staticmethod
+    def _takes(kind: str, axes: int) -> bool:
+        """Whether an operator of this type can work on maps (4 axes: N, C, H,
+        W) or on rows (3: N, L, C)."""
+        if kind in (LINEAR, 'layer_norm'):
+            return axes == 3
+        return axes == 4 or axes == 3 and (kind in _FUNCTIONS
+                                           or kind.startswith('elementwise_'))
 
 
-_RESULT = {'conv2d': 'Output', 'depthwise_conv2d': 'Output', 'batch_norm': 'Y'}
+_RESULT = {
+    'conv2d': 'Output',
+    'depthwise_conv2d': 'Output',
+    'batch_norm': 'Y',
+    'layer_norm': 'Y'
+}
 
 
 def _reads_convolution(parts: _Parts, op: Any) -> bool:
@@ -185,6 +224,20 @@ def _reads_convolution(parts: _Parts, op: Any) -> bool:
             parts.quantized[id(op)].weight.input('Scale')[0])
         return step.size in (1, parts.block.var(op.input('Filter')[0]).shape[0])
     return parts.is_parameter(op.input('Filter')[0])
+
+
+def _reads_linear(parts: _Parts, op: Any) -> bool:
+    if not parts.types.linear or op.attr('trans_x') or op.attr('trans_y'):
+        return False
+    it = parts.quantized.get(id(op))
+    weight = op.input('Y')[0] if it is None else it.weight.input('X')[0]
+    return parts.is_parameter(weight) and len(
+        parts.block.var(weight).shape) == 2
+
+
+def _reads_layer_norm(parts: _Parts, op: Any) -> bool:
+    return op.attr('begin_norm_axis') == 2 and all(
+        op.input(s) for s in ('Scale', 'Bias'))
 
 
 def _reads_norm(parts: _Parts, op: Any) -> bool:
@@ -223,8 +276,8 @@ def _reads_concat(parts: _Parts, op: Any) -> bool:
 
 
 def _reads_binary(parts: _Parts, op: Any) -> bool:
-    """An addition or product of maps, the second of which may be of one value
-    a channel or a place; or that of a bias and a convolution's result."""
+    """An addition or product of two values of one size, or a map's with one of
+    one value a channel or a place; or that of a bias and a layer's result."""
     first, second = op.input('X')[0], op.input('Y')[0]
     if parts.is_parameter(first):
         return False
@@ -233,19 +286,23 @@ def _reads_binary(parts: _Parts, op: Any) -> bool:
     if op.attr('axis') not in (-1, 0):
         return False
     a, b = (parts.block.var(n).shape for n in (first, second))
+    if len(a) == 3:
+        return a[1:] == b[1:] and a[2] > 0
     return a[1] > 0 and all(j in (i, 1) for i, j in zip(a[1:], b[1:]))
 
 
 def _is_bias(parts: _Parts, op: Any) -> bool:
     writer = parts.graph.writer(op, 'X')
-    if writer is None or writer.type not in CONVOLUTIONS or \
-            not parts.can(writer) or \
-            len(parts.graph.readers(writer, 'Output')) != 1:
+    if writer is None or writer.type not in WEIGHTED or \
+            not parts.can(writer) or len(
+                parts.graph.readers_of(writer, op.input('X')[0])) != 1:
         return False
-    channels = parts.block.var(op.input('X')[0]).shape[1]
+    size = parts.block.var(op.input('X')[0]).shape
     shape = tuple(parts.block.var(op.input('Y')[0]).shape)
-    return shape == (1, channels, 1, 1) or \
-        shape == (channels, ) and op.attr('axis') == 1
+    if writer.type == LINEAR:
+        return shape == (size[2], ) and op.attr('axis') in (-1, 2)
+    return shape == (1, size[1], 1, 1) or \
+        shape == (size[1], ) and op.attr('axis') == 1
 
 
 def _function(op: Any) -> Optional[Tuple[str, float, float]]:
@@ -254,6 +311,8 @@ def _function(op: Any) -> Optional[Tuple[str, float, float]]:
         return op.type, 0.0, 0.0
     if op.type == 'leaky_relu':
         return 'relu', op.attr('alpha'), 0.0
+    if op.type == 'gelu' and not op.attr('approximate'):
+        return 'gelu', 0.0, 0.0
     if op.type == 'silu':
         return 'swish', 1.0, 0.0
     if op.type == 'swish':
@@ -271,11 +330,13 @@ def _reads_function(parts: _Parts, op: Any) -> bool:
 
 
 _FUNCTIONS = ('relu', 'sqrt', 'sigmoid', 'leaky_relu', 'silu', 'swish',
-              'hard_sigmoid', 'hard_swish')
+              'hard_sigmoid', 'hard_swish', 'gelu')
 _READERS = {
     'conv2d': _reads_convolution,
     'depthwise_conv2d': _reads_convolution,
+    LINEAR: _reads_linear,
     'batch_norm': _reads_norm,
+    'layer_norm': _reads_layer_norm,
     'pool2d': _reads_pooling,
     'nearest_interp_v2': _reads_resize,
     'concat': _reads_concat,
@@ -302,12 +363,11 @@ class _Writer:
     """Writes one network's text and puts its operator in."""
 
     def __init__(self, model: Model, block: Any, parts: _Parts,
-                 part: Sequence[Any], bf16: bool) -> None:
+                 part: Sequence[Any]) -> None:
         self.model = model
         self.block = block
         self.parts = parts
         self.part = list(part)
-        self.base = BF16 if bf16 else FLOAT
         members = {id(op) for op in part}
         self.inputs = list(
             dict.fromkeys(n for op in part for n, writer in parts.sources(op)
@@ -376,8 +436,8 @@ class _Writer:
                 continue
             step = _Step(op, [n for n, _ in self.parts.sources(op)],
                          self._results(op)[0])
-            if op.type in CONVOLUTIONS or op.type in ('elementwise_add',
-                                                      'elementwise_mul'):
+            if op.type in WEIGHTED or op.type in ('elementwise_add',
+                                                  'elementwise_mul'):
                 self._absorb(step, members, made, done)
             made.add(step.result)
             steps.append(step)
@@ -422,22 +482,30 @@ class _Writer:
             done.add(id(op))
             last, step.result = op, self._results(op)[0]
 
+    def _base(self, name: str) -> Form:
+        """What a value is in, if no layer alone reads it. Rows stay in float,
+        as the sums that a transformer carries on."""
+        rows = len(self.block.var(name).shape) == 3
+        return BF16 if self.parts.types.bf16 and not rows else FLOAT
+
     def _forms(self) -> Dict[str, Set[Form]]:
         """The forms in which values are read, by name."""
-        needed: Dict[str, Set[Form]] = {n: {self.base} for n in self.outputs}
+        needed: Dict[str, Set[Form]] = {
+            n: {self._base(n)}
+            for n in self.outputs
+        }
         for step in reversed(self.steps):
             its = needed.setdefault(step.result, set())
-            if step.op.type in CONVOLUTIONS:
-                form = self._source_form(step.op)
-            elif self._keeps(step) and len(its) == 1:
-                # What it does to values it does to their quantized ones.
-                form, = its
-            else:
-                form = self.base
             for name in step.sources:
+                form = self._base(name)
+                if step.op.type in WEIGHTED:
+                    form = self._source_form(step.op)
+                elif self._keeps(step) and len(its) == 1:
+                    # What it does to values it does to their quantized ones.
+                    form, = its
                 needed.setdefault(name, set()).add(form)
             for name in step.others:
-                needed.setdefault(name, set()).add(self.base)
+                needed.setdefault(name, set()).add(self._base(name))
         return needed
 
     @staticmethod
@@ -448,26 +516,36 @@ class _Writer:
             op.type == 'pool2d' and op.attr('pooling_type') == 'max'
 
     def _source_form(self, op: Any) -> Form:
-        it = self.parts.quantized.get(id(op))
+        it = self._quantization(op)
         if it is None:
-            return self.base
+            return BF16 if self.parts.types.bf16 else FLOAT
         highest = float(
             self.model.parameter(it.source.input('Scale')[0]).reshape(-1)[0])
-        if it.least is not None and highest > 0 and (
-                it.least >= 0 or not any(self._paddings(op))):
-            scale, shift = source_scale(highest, it.least, 255)
-            if scale * highest >= 127:
-                return 'u8', scale, shift
+        if highest > 0:
+            least = it.least
+            if op.type == LINEAR:
+                least = -highest if least is None else max(least, -highest)
+            if least is not None and (op.type == LINEAR or least >= 0
+                                      or not any(self._paddings(op))):
+                scale, shift = source_scale(highest, least, 255)
+                if op.type == LINEAR or scale * highest >= 127:
+                    return 'u8', scale, shift
         return 's8', 127 / highest if highest > 0 else 1.0, 0
+
+    def _quantization(self, op: Any) -> Optional[Quantized]:
+        """How a layer is quantized, None if it runs in float."""
+        if op.type == LINEAR and not self.parts.types.int8_linear:
+            return None
+        return self.parts.quantized.get(id(op))
 
     def write(self) -> None:
         """Put the operator in, and take out what it stands for."""
         for name in self.inputs:
-            self.values[name, ('feed', 1.0, 0)] = self._value('feed')
+            self.values[name, _FEED] = self._value('feed')
         for step in self.steps:
             self._write_step(step)
         for name in self.outputs:
-            self.lines.append('out %d' % self._in_form(name, self.base))
+            self.lines.append('out %d' % self._in_form(name, self._base(name)))
         position = self._position()
         at = self.block.ops.index(self.parts.graph.ops[position])
         stem = self.outputs[0] + '.network'
@@ -487,6 +565,7 @@ class _Writer:
         for op in self.part:
             self.block._remove_op(self.block.ops.index(op), sync=False)
             at -= self.parts.index[id(op)] < position
+        shapes = {n: list(self.block.var(n).shape) for n in self.outputs}
         # Paddle's names for slots of several tensors end so.
         self.block._insert_op(at,
                               type=OPERATOR % len(self.outputs),
@@ -499,6 +578,9 @@ class _Writer:
                                   for i, name in enumerate(self.outputs)
                               },
                               attrs={'text': '\n'.join(self.lines)})
+        # The operator cannot tell: what it makes of text Paddle does not know.
+        for name, shape in shapes.items():
+            self.block.var(name).desc.set_shape(shape)
 
     def _value(self, kind: str, *words: Any) -> int:
         """Write a step that makes a value. Returns its number."""
@@ -510,8 +592,11 @@ class _Writer:
     def _in_form(self, name: str, form: Form) -> int:
         """The number of a value in some form."""
         if (name, form) not in self.values:
-            have = next(f for f in (self.base, ('feed', 1.0, 0))
+            have = next(f for f in (self._base(name), _FEED)
                         if (name, f) in self.values)
+            if have == _FEED and form == FLOAT and \
+                    len(self.block.var(name).shape) == 3:
+                return self.values[name, have]  # lies as it should
             self.values[name, form] = self._value('move', self.values[name,
                                                                       have],
                                                   *form)
@@ -520,25 +605,24 @@ class _Writer:
     def _emitted(self, name: str) -> Form:
         """The form in which a value is made, others are made of it."""
         needed = self.needed[name]
-        return next(iter(needed)) if len(needed) == 1 else self.base
+        return next(iter(needed)) if len(needed) == 1 else self._base(name)
 
     def _write_step(self, step: _Step) -> None:
-        op = step.op
-        if op.type in CONVOLUTIONS:
-            form = self._emitted(step.result)
-            weight, bias, scales, source = self._weights(step)
-            # Operands of oneDNN's float convolutions are all float.
-            if source == self.base and form != self.base:
-                form = self.base
-            value = self._value('conv', self._in_form(step.sources[0], source),
-                                *form, weight, bias, scales, op.attr('groups'),
-                                *op.attr('strides'), *self._paddings(op),
-                                *self._then(step))
+        op, form = step.op, self._base(step.result)
+        if op.type in WEIGHTED:
+            source = self._source_form(op)
+            # What oneDNN's layers can make of a source of a type.
+            if (source[0], self._emitted(
+                    step.result)[0]) not in (('f32', 'u8'), ('f32', 's8'),
+                                             ('f32', 'bf16'), ('bf16', 'u8'),
+                                             ('bf16', 's8')):
+                form = self._emitted(step.result)
+            value = self._layer(step, source, form)
         elif op.type in ('elementwise_add', 'elementwise_mul'):
-            form = self.base
             value = self._value(
                 'binary',
-                *(self._in_form(n, self.base) for n in self._operands(op)),
+                *(self._in_form(n, self._base(n))
+                  for n in (op.input('X')[0], op.input('Y')[0])),
                 op.type[len('elementwise_'):], *form, *self._then(step))
         elif self._keeps(step):
             form = self._emitted(step.result)
@@ -550,27 +634,38 @@ class _Writer:
             else:
                 value = self._value('resize', *sources, *op.attr('scale'))
         else:
-            form = self.base
             source = self._in_form(step.sources[0], form)
             if op.type == 'pool2d':
                 value = self._value('pool', source, *_pooling(op))
+            elif op.type == 'layer_norm':
+                value = self._value(
+                    'norm', source,
+                    *(self._parameter(n, self.model.parameter(op.input(n)[0]))
+                      for n in ('Scale', 'Bias')), op.attr('epsilon'))
             else:
                 value = self._value('act', source, *_function(op))
         self.values[step.result, form] = value
+
+    def _layer(self, step: _Step, source: Form, form: Form) -> int:
+        """Write a layer with weights."""
+        op = step.op
+        words = [self._in_form(step.sources[0], source), *form]
+        words += self._weights(step, source)
+        if op.type == LINEAR:
+            return self._value('linear', *words, *self._then(step))
+        return self._value('conv', *words, op.attr('groups'),
+                           *op.attr('strides'), *self._paddings(op),
+                           *self._then(step))
 
     def _paddings(self, op: Any) -> List[int]:
         shape = self.block.var(op.input('Filter')[0]).shape
         return _paddings(op, shape[2:])
 
-    @staticmethod
-    def _operands(op: Any) -> List[str]:
-        return [op.input('X')[0], op.input('Y')[0]]
-
     def _then(self, step: _Step) -> List[Any]:
         words: List[Any] = [len(step.then)]
         for one in step.then:
             if one[0] in ('add', 'mul'):
-                words += [one[0], self._in_form(one[1], self.base)]
+                words += [one[0], self._in_form(one[1], self._base(one[1]))]
             else:
                 words += one
         return words
@@ -580,32 +675,45 @@ class _Writer:
             ('%d.%s' % (len(self.parameters), suffix), value))
         return len(self.parameters) - 1
 
-    def _weights(self, step: _Step) -> Tuple[int, int, int, Form]:
-        """Numbers of weight, bias and scales, and the source's form."""
+    def _weights(self, step: _Step, source: Form) -> List[int]:
+        """Numbers of weight, bias and scales, output channels first."""
         op = step.op
-        it = self.parts.quantized.get(id(op))
-        form = self._source_form(op)
-        name = op.input('Filter')[0] if it is None else it.weight.input('X')[0]
-        weight = self.model.parameter(name)
+        it = self._quantization(op)
+        linear = op.type == LINEAR
+        if it is not None:
+            weight = self.model.parameter(it.weight.input('X')[0])
+        elif id(op) in self.parts.quantized:
+            weight = weight_of(self.model, self.parts.quantized[id(op)].weight)
+        else:
+            weight = self.model.parameter(
+                op.input('Y' if linear else 'Filter')[0])
+        if linear:
+            weight = weight.T
         channels = len(weight)
+        # One value a channel, against the weight's axes.
+        along = (channels, ) + (1, ) * (weight.ndim - 1)
         factor = np.ones(channels) if step.factor is None else step.factor
         bias = np.zeros(channels) if step.bias is None else step.bias
         if it is None:
-            weight = weight * factor[:, None, None, None]
-            return (self._parameter('weight', weight.astype(np.float32)),
-                    self._parameter('bias', bias.astype(np.float32)), -1, form)
-        step_size = self.model.parameter(
+            weight = weight * factor.reshape(along)
+            return [
+                self._parameter('weight', weight.astype(np.float32)),
+                self._parameter('bias', bias.astype(np.float32)), -1
+            ]
+        size = self.model.parameter(
             it.weight.input('Scale')[0]).reshape(-1).astype(
                 np.float64) / 127 * factor
         # Scales are positive, as all kernels take them.
-        weight = weight * np.where(step_size < 0, -1, 1)[:, None, None, None]
-        step_size = np.abs(step_size)
-        _, scale, shift = form
-        bias = bias - weight.sum((1, 2, 3)) * step_size * (shift / scale)
-        return (self._parameter('weight', weight.astype(np.int8)),
-                self._parameter('bias', bias.astype(np.float32)),
-                self._parameter('scales',
-                                (step_size / scale).astype(np.float32)), form)
+        weight = weight * np.where(size < 0, -1, 1).reshape(along)
+        size = np.abs(size)
+        _, scale, shift = source
+        bias = bias - weight.reshape(channels,
+                                     -1).sum(1) * size * (shift / scale)
+        return [
+            self._parameter('weight', weight.astype(np.int8)),
+            self._parameter('bias', bias.astype(np.float32)),
+            self._parameter('scales', (size / scale).astype(np.float32))
+        ]
 
 
 def _word(value: Any) -> str:
