@@ -22,11 +22,11 @@ import argparse
 import json
 import os
 import sys
-import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, 'deploy', 'auto_compression'))
 
+import limits  # noqa: E402
 from act import cli  # noqa: E402
 
 
@@ -44,33 +44,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def sgemm_gflops(threads: int) -> float:
-    """The machine's fastest product of two 1024 x 1024 fp32 matrices, in
-    GFLOP/s: numpy's OpenBLAS or Paddle's MKL, which is slow on some CPUs."""
-    import numpy as np
-    import paddle
-    from threadpoolctl import threadpool_limits
-    paddle.set_device('cpu')
-    size = 1024
-    array = np.ones((size, size), np.float32)
-    tensor = paddle.to_tensor(array)
-    best = 1e9
-    with threadpool_limits(threads):
-        for product in (lambda: array @ array,
-                        lambda: paddle.matmul(tensor, tensor)):
-            for _ in range(30):
-                start = time.perf_counter()
-                product()
-                best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best / 1e9
-
-
-def convolution_gflop(primitives) -> float:
-    """Of all convolutions of one run, from oneDNN's descriptors."""
-    from act.profile import work
-    return sum(work.gflop(p) for p in primitives if p.kind == 'convolution')
-
-
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('OMP_NUM_THREADS', str(args.cpu_threads))
@@ -86,13 +59,14 @@ def main() -> None:
     ]
     reader = data.open_reader(settings.Reader)
     batch = reader.pipeline(reader.val().records[:1])
-    rate = [sgemm_gflops(args.cpu_threads)]
+    rates = [limits.gemm_gflops(args.cpu_threads)]
     predictors = [predictor.Predictor(p) for p in plans]
     found = inference.benchmark(predictors, batch, runs=args.runs)
-    rate.append(sgemm_gflops(args.cpu_threads))
+    rates.append(limits.gemm_gflops(args.cpu_threads))
     feed = data.feed(batch, predictors[0].inputs, None, args.config_path)
-    gflop = convolution_gflop(int8_check.primitives(plans[0], feed))
-    limit = gflop / max(rate) * 1e3
+    gflop = limits.gflop(int8_check.primitives(plans[0], feed))['convolution']
+    rate = limits.fastest(rates)['fp32']
+    limit = gflop / rate * 1e3
     rows = {
         plan.precision: {
             'p50_ms': one.p50,
@@ -108,7 +82,7 @@ def main() -> None:
         'command': ' '.join(sys.argv),
         'environment': runtime.environment(),
         'threads': args.cpu_threads,
-        'sgemm_gflops': max(rate),
+        'sgemm_gflops': rate,
         'convolution_gflop': gflop,
         'limit_ms': limit,
         'latency': rows,
