@@ -75,6 +75,11 @@ class ImageSet:
             return self
         return replace(self, records=self.records[:count])
 
+    def drawn(self, seed: int) -> List[ImageRecord]:
+        """All images in a random order that the seed fixes."""
+        order = np.random.default_rng(seed).permutation(len(self.records))
+        return [self.records[i] for i in order]
+
     def only(self, ids: Iterable[int]) -> 'ImageSet':
         """The images of these ids."""
         ids = set(ids)

@@ -29,7 +29,6 @@ import sys
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-import numpy as np
 from tqdm import tqdm
 
 from .. import config, data, results, runtime, signals
@@ -220,9 +219,7 @@ class _Source:
     def calibration(self) -> 'list[data.ImageRecord]':
         """Training images for calibration, drawn with a fixed seed."""
         options = self.settings.Quantization
-        order = np.random.default_rng(options.seed).permutation(
-            len(self.train.records))
-        return self._usable([self.train.records[i] for i in order],
+        return self._usable(self.train.drawn(options.seed),
                             options.calibration_images)
 
     def feed_training(self, records: 'list[data.ImageRecord]') -> data.Batch:

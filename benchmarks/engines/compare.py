@@ -1,0 +1,96 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What one engine's outputs are worth: against another's, number by number and
+as detections, and against annotations."""
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import numpy as np
+from act import accuracy, data
+from act.postprocess import PostProcess
+
+
+def relative_error(found: Sequence[np.ndarray],
+                   reference: Sequence[np.ndarray]) -> Optional[float]:
+    """The largest, over outputs, of the root mean square of the difference by
+    that of the reference.
+
+    Returns:
+        None where shapes differ: one of them found other boxes. Boxes in
+        another order count as errors: where a model ranks its queries, as DETRs
+        do, equal detections can be far apart.
+    """
+    worst = 0.0
+    if len(found) != len(reference):
+        return None
+    for one, other in zip(found, reference):
+        if one.shape != other.shape:
+            return None
+        if other.size and other.dtype.kind == 'f':
+            difference = np.linalg.norm(
+                one.astype(np.float64).ravel() - other.ravel())
+            size = np.linalg.norm(other.astype(np.float64).ravel())
+            worst = max(worst, float(difference / size) if size else 0.0)
+    return worst
+
+
+def worst(found: Mapping[int, Sequence[np.ndarray]],
+          reference: Mapping[int, Sequence[np.ndarray]]) -> Optional[float]:
+    """The largest `relative_error` of some images; None if any has none."""
+    errors = [
+        relative_error(outputs, reference[index])
+        for index, outputs in found.items() if index in reference
+    ]
+    return None if None in errors else max(errors, default=None)
+
+
+def detections(outputs: Mapping[int, Sequence[np.ndarray]],
+               batches: Sequence[Dict[str, np.ndarray]], ids: Sequence[int],
+               postprocess: PostProcess) -> List[accuracy.Detections]:
+    """What was found in each image.
+
+    Args:
+        outputs: {index of the image: the model's outputs}.
+        batches: of all images, without pixels.
+        ids: of all images.
+        postprocess: of the model's outputs.
+    """
+    found = []
+    for index, arrays in sorted(outputs.items()):
+        boxes, counts = postprocess(arrays, batches[index])
+        found += accuracy.from_model_output([ids[index]], boxes, counts)
+    return found
+
+
+def figures(found: List[accuracy.Detections],
+            reference: List[accuracy.Detections], images: data.ImageSet,
+            trained: bool) -> Dict[str, Any]:
+    """Agreement AP and, of a trained model, mAP, in percent.
+
+    Args:
+        found: of the engine.
+        reference: of the reference, in the same images.
+        images: all that were run.
+        trained: whether the weights mean something.
+    """
+    agreement = accuracy.agreement_ap(reference, found)
+    result: Dict[str, Any] = {
+        'agreement_ap': None if agreement.map is None else 100 * agreement.map,
+        'agreement_boxes': agreement.boxes,
+    }
+    if trained:
+        evaluator = accuracy.CocoEvaluator.of(images)
+        evaluator.process(found)
+        result['map'] = 100 * (evaluator.evaluate().map or 0.0)
+    return result
