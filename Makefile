@@ -7,7 +7,8 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test test-ops-asan lint bench bench-accuracy bench-siblings clean
+.PHONY: help setup demo export test test-ops-asan lint bench bench-accuracy \
+    bench-siblings bench-peers clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
@@ -23,6 +24,9 @@ help:
 	@echo "             what int8 costs trained weights on a COCO data set"
 	@echo "make bench-siblings"
 	@echo "             what int8 costs the small models of demo/ (an hour)"
+	@echo "make bench-peers NAME=name"
+	@echo "             this CPU's engines side by side, see benchmarks/cpu_engines.py;"
+	@echo "             also MODELS=\"...\", COCO=DIR, WEIGHTS=FILE, ARGS=\"...\""
 	@echo "make setup   only the virtual environment, .venv (GPU=1: for GPU machines)"
 
 setup: $(VENV)/.installed
@@ -112,5 +116,21 @@ bench-siblings: setup
 	    --linear_too $(SIBLINGS)/rtdetr_tiny_linear_too_ptq \
 	    --output_json ../../benchmarks/results/fc_passes_rtdetr_tiny.json
 
+# The engines that are compared with, apart: they need other versions.
+PEERS := $(CURDIR)/.venv-peers
+
+$(PEERS)/.installed: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check -q install -r $<
+	@touch $@
+
+bench-peers: setup $(PEERS)/.installed
+	@test -n "$(NAME)" || { echo "error: make bench-peers needs NAME=name"; exit 2; }
+	cd $(PROJECT) && $(PY) demo/shapes.py
+	$(PY) benchmarks/cpu_engines.py --peers_python $(PEERS)/bin/python \
+	    --name $(NAME) $(if $(MODELS),--models $(MODELS)) \
+	    $(if $(COCO),--coco $(abspath $(COCO))) \
+	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS))) $(ARGS)
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(PEERS)

@@ -31,6 +31,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
 sys.path.insert(0, PROJECT)
 
+import record  # noqa: E402
 from act import cli  # noqa: E402
 from engines import isa  # noqa: E402
 
@@ -81,18 +82,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def command(args: argparse.Namespace) -> str:
-    """The command line, with words for places of this machine."""
-    words = {
-        args.coco: 'MY_COCO',
-        args.weights: 'MY_WEIGHTS',
-        args.peers_python: 'PEERS_PYTHON',
-        args.work_dir: 'WORK_DIR'
-    }
-    return ' '.join(
-        ['benchmarks/cpu_engines.py', *(words.get(a, a) for a in sys.argv[1:])])
-
-
 def main() -> None:
     args = parse_args()
     isa.limit(args.isa)
@@ -110,7 +99,7 @@ def main() -> None:
     path = os.path.join(ROOT, 'benchmarks', 'results',
                         'cpu_engines_%s' % args.name)
     result: Dict[str, Any] = {
-        'command': command(args),
+        'command': record.command(sys.argv),
         'environment': runtime.environment(),
         'isa': args.isa,
         'threads': args.threads,
@@ -118,8 +107,9 @@ def main() -> None:
     }
     for row in rows:
         result['models'][row.name] = suite.measure_row(row, variants, args)
-        files.write_whole(path + '.json',
-                          (json.dumps(result, indent=1) + '\n').encode())
+        # Errors may name files.
+        text = json.dumps(result, indent=1).replace(args.work_dir, 'WORK_DIR')
+        files.write_whole(path + '.json', (text + '\n').encode())
     report.draw(path + '.png', result['models'])
     print(report.table(result['models']))
 

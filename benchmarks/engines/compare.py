@@ -20,6 +20,8 @@ import numpy as np
 from act import accuracy, data
 from act.postprocess import PostProcess
 
+BEST = 50  # boxes of an image that are looked for, see `matched_iou`
+
 
 def relative_error(found: Sequence[np.ndarray],
                    reference: Sequence[np.ndarray]) -> Optional[float]:
@@ -27,9 +29,7 @@ def relative_error(found: Sequence[np.ndarray],
     that of the reference.
 
     Returns:
-        None where shapes differ: one of them found other boxes. Boxes in
-        another order count as errors: where a model ranks its queries, as DETRs
-        do, equal detections can be far apart.
+        None where shapes differ.
     """
     worst = 0.0
     if len(found) != len(reference):
@@ -73,10 +73,39 @@ def detections(outputs: Mapping[int, Sequence[np.ndarray]],
     return found
 
 
+def matched_iou(found: Sequence[accuracy.Detections],
+                reference: Sequence[accuracy.Detections],
+                best: int = BEST) -> Optional[float]:
+    """How well boxes are found again, whatever their order and scores: the
+    mean, over the reference's best boxes of each image, of the highest IoU with
+    a box of the same class; 0 where there is none.
+
+    Args:
+        found, reference: of the same images, in the same order.
+        best: boxes of an image.
+
+    Returns:
+        None where the reference found nothing.
+    """
+    highest: List[float] = []
+    for one, other in zip(found, reference):
+        order = np.argsort(-other.boxes[:, 1], kind='stable')[:best]
+        for box in other.boxes[order]:
+            same = one.boxes[one.boxes[:, 0] == box[0], 2:]
+            low = np.maximum(same[:, :2], box[2:4])
+            high = np.minimum(same[:, 2:], box[4:])
+            inner = np.prod(np.maximum(high - low, 0), axis=1)
+            areas = np.prod(same[:, 2:] - same[:, :2],
+                            axis=1) + np.prod(box[4:] - box[2:4]) - inner
+            highest.append(
+                float(np.max(inner / np.maximum(areas, 1e-9), initial=0.0)))
+    return float(np.mean(highest)) if highest else None
+
+
 def figures(found: List[accuracy.Detections],
             reference: List[accuracy.Detections], images: data.ImageSet,
             trained: bool) -> Dict[str, Any]:
-    """Agreement AP and, of a trained model, mAP, in percent.
+    """Agreement AP and, of a trained model, mAP, in percent; `matched_iou`.
 
     Args:
         found: of the engine.
@@ -88,6 +117,7 @@ def figures(found: List[accuracy.Detections],
     result: Dict[str, Any] = {
         'agreement_ap': None if agreement.map is None else 100 * agreement.map,
         'agreement_boxes': agreement.boxes,
+        'matched_iou': matched_iou(found, reference),
     }
     if trained:
         evaluator = accuracy.CocoEvaluator.of(images)

@@ -11,14 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Makes the peers' models: Paddle's to ONNX, and both peers' int8 forms.
+r"""Makes the peers' models: Paddle's to ONNX, and both peers' int8 forms.
 
-    python -m engines.convert onnx MODEL_DIR RESULT.onnx
-    python -m engines.convert onnxruntime_int8 MODEL.onnx RESULT.onnx IMAGES
-    python -m engines.convert openvino_int8 MODEL.onnx RESULT.xml IMAGES [TYPE]
+    python -m engines.convert onnx MODEL.pdmodel RESULT.onnx IMAGES
+    python -m engines.convert onnxruntime_int8 MODEL.onnx RESULT.onnx IMAGES \
+        DEPTHWISE
+    python -m engines.convert openvino_int8 MODEL.pdmodel RESULT.xml IMAGES \
+        DEPTHWISE TYPE
 
-IMAGES is a directory with one .npz a calibration image. Runs in the peers'
-virtual environment.
+IMAGES is a directory with one .npz a calibration image; DEPTHWISE int8 or fp32,
+what depthwise convolutions compute in; TYPE the model's as NNCF knows it, or
+empty. Runs in the peers' virtual environment.
+
+OpenVINO reads Paddle's format itself. Its reader takes NMS too, where the ONNX
+form has a Squeeze without axes, which the CPU plugin refuses.
 """
 
 import argparse
@@ -30,31 +36,36 @@ from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
-# The last that paddle2onnx 1.3.1 writes without warnings about RT-DETR and
-# DINO; it knows grid_sample.
+# The first with grid_sample, of which deformable attention is made.
 OPSET = 16
-# Of ONNX Runtime's default set what holds weights, and what stands between two
-# of those and would else be computed in float. Box decoding in int8 would make
-# boxes coarse: its operators are none of these, but for Add and Concat.
+# Of ONNX Runtime's default set what holds weights, and what may stand between
+# two of those. Box decoding, of none of these types, stays in float.
 OP_TYPES = ['Conv', 'MatMul', 'Gemm', 'MaxPool', 'GlobalAveragePool', 'Resize']
 
 
-def to_onnx(model_dir: str, result: str) -> None:
-    """Convert an inference model of Paddle's.
+def to_onnx(model: str, result: str, images: str) -> None:
+    """Convert an inference model of Paddle's, for inputs of one shape.
 
     Args:
-        model_dir: directory with model.pdmodel and model.pdiparams.
+        model: its .pdmodel file; the .pdiparams file lies beside it.
         result: the .onnx file.
+        images: directory of images; all are of the shape of the first.
     """
     # See act.runtime.prepare: Paddle's own zlib, and protobuf's parser.
     zlib.decompress(zlib.compress(b'bind zlib'))
     os.environ['PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION'] = 'python'
+    import onnx
     import paddle2onnx
-    paddle2onnx.export(os.path.join(model_dir, 'model.pdmodel'),
-                       os.path.join(model_dir, 'model.pdiparams'),
+    from onnxruntime.tools.onnx_model_utils import make_input_shape_fixed
+    paddle2onnx.export(model,
+                       os.path.splitext(model)[0] + '.pdiparams',
                        result,
                        opset_version=OPSET,
                        verbose=False)
+    made = onnx.load(result)
+    for name, value in next(_images(images)).items():
+        make_input_shape_fixed(made.graph, name, value.shape)
+    onnx.save(made, result)
 
 
 def _images(directory: str) -> Iterator[Dict[str, np.ndarray]]:
@@ -63,9 +74,11 @@ def _images(directory: str) -> Iterator[Dict[str, np.ndarray]]:
             yield {k: found[k] for k in found.files}
 
 
-def onnxruntime_int8(model: str, result: str, images: str) -> None:
+def onnxruntime_int8(model: str, result: str, images: str,
+                     depthwise: str) -> None:
     """Static quantization with Q/DQ nodes: activations u8 (what x86's VNNI
     takes), weights s8 by channel."""
+    import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -86,35 +99,45 @@ def onnxruntime_int8(model: str, result: str, images: str) -> None:
         prepared = os.path.join(work, 'prepared.onnx')
         # Symbolic shapes of detectors' post-processing are beyond it.
         quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
+        groups = {
+            node.name: attribute.i
+            for node in nodes
+            for attribute in node.attribute
+            if node.op_type == 'Conv' and attribute.name == 'group'
+        }
+        left = [name for name, n in groups.items() if n > 1]
         quantize_static(prepared,
                         result,
                         Reader(),
                         quant_format=QuantFormat.QDQ,
                         op_types_to_quantize=OP_TYPES,
+                        nodes_to_exclude=left if depthwise == 'fp32' else [],
                         per_channel=True,
                         activation_type=QuantType.QUInt8,
                         weight_type=QuantType.QInt8)
 
 
-def openvino_int8(model: str,
-                  result: str,
-                  images: str,
-                  model_type: str = '') -> None:
+def openvino_int8(model: str, result: str, images: str, depthwise: str,
+                  model_type: str) -> None:
     """NNCF's post-training quantization of the operators that it chooses.
 
     Args:
-        model_type: transformer, or nothing; see `nncf.ModelType`.
+        model_type: transformer, or empty; see `nncf.ModelType`.
     """
     import nncf
     import openvino
     network = openvino.Core().read_model(model)
-    names = [i.get_any_name() for i in network.inputs]
     items: List[Dict[str, np.ndarray]] = list(_images(images))
+    network.reshape({n: list(v.shape) for n, v in items[0].items()})
     made = nncf.quantize(
         network,
-        nncf.Dataset(items, lambda item: {n: item[n]
-                                          for n in names}),
+        nncf.Dataset(items),
         preset=nncf.QuantizationPreset.MIXED,
+        ignored_scope=nncf.IgnoredScope(
+            types=['GroupConvolution'] if depthwise == 'fp32' else [],
+            # A model may have none.
+            validate=False),
         model_type=nncf.ModelType(model_type) if model_type else None,
         subset_size=len(items))
     os.makedirs(os.path.dirname(result), exist_ok=True)

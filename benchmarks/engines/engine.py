@@ -69,18 +69,22 @@ class OnnxRuntime:
 class OpenVino:
     """OpenVINO's CPU plugin; int8 is a model that NNCF quantized."""
 
-    def __init__(self, model: str, precision: str, threads: int) -> None:
+    def __init__(self, model: str, precision: str, threads: int,
+                 shapes: Dict[str, Sequence[int]]) -> None:
         """
         Args:
-            model: an .onnx or .xml file.
+            model: a .pdmodel or .xml file.
             precision: fp32 or int8 (the rest in fp32), bf16, or int8_bf16 (the
                 rest in bf16, as it does by itself where the CPU has it).
             threads: how many.
+            shapes: of the inputs, by name, for all images.
         """
         import openvino
         core = openvino.Core()
+        network = core.read_model(model)
+        network.reshape({n: list(s) for n, s in shapes.items()})
         self._model = core.compile_model(
-            model, 'CPU', {
+            network, 'CPU', {
                 'INFERENCE_NUM_THREADS': threads,
                 'PERFORMANCE_HINT': 'LATENCY',
                 'INFERENCE_PRECISION_HINT':
@@ -92,15 +96,9 @@ class OpenVino:
         self.version = 'openvino %s' % openvino.__version__
 
     def feed(self, arrays: Arrays) -> None:
-        import openvino
+        # Copied: the plugin owns its memory, as Paddle does.
         for name in self.inputs:
-            # Copied: the plugin then owns its memory, as Paddle does.
-            tensor = self._request.get_tensor(name)
-            if tuple(tensor.shape) != arrays[name].shape:
-                tensor = openvino.Tensor(arrays[name].copy())
-                self._request.set_tensor(name, tensor)
-            else:
-                tensor.data[:] = arrays[name]
+            self._request.get_tensor(name).data[:] = arrays[name]
 
     def compute(self) -> None:
         self._request.infer()
@@ -164,6 +162,7 @@ def paddle_plan(settings: Any, model: str, precision: str, threads: int,
         model, precision, threads, rewrite: see `Paddle`.
     """
     from act import predictor
+    from act.program import faster
     from act.program.model import ModelFiles
     return predictor.plan(ModelFiles.named(settings.Global, model),
                           settings.Deploy.cpu,
@@ -173,7 +172,7 @@ def paddle_plan(settings: Any, model: str, precision: str, threads: int,
                           nms=settings.own_nms,
                           input_list=settings.Global.input_mapping,
                           where=settings.path,
-                          rewrite=rewrite)
+                          rewrites=faster.ALL if rewrite else ())
 
 
 KINDS = {'paddle': Paddle, 'onnxruntime': OnnxRuntime, 'openvino': OpenVino}

@@ -55,8 +55,8 @@ VARIANTS = (
     Variant('ours int8', 'paddle', 'int8_model', 'int8', True),
     Variant('onnxruntime fp32', 'onnxruntime', 'onnx_model', 'fp32'),
     Variant('onnxruntime int8', 'onnxruntime', 'onnxruntime_int8', 'int8'),
-    Variant('openvino fp32', 'openvino', 'onnx_model', 'fp32'),
-    Variant('openvino bf16', 'openvino', 'onnx_model', 'bf16'),
+    Variant('openvino fp32', 'openvino', 'float_file', 'fp32'),
+    Variant('openvino bf16', 'openvino', 'float_file', 'bf16'),
     Variant('openvino int8', 'openvino', 'openvino_int8', 'int8'),
     # What it does by itself on a CPU with bf16.
     Variant('openvino int8+bf16', 'openvino', 'openvino_int8', 'int8_bf16'),
@@ -75,22 +75,25 @@ class Images:
         """
         Args:
             directory: where the files are written.
-            reader: whose transforms are used.
+            reader: whose transforms are used; all images become one size.
             records: the images.
             inputs, mapping: see `data.feed`.
         """
         os.makedirs(directory, exist_ok=True)
         self.paths: List[str] = []
+        self.shapes: Dict[str, Sequence[int]] = {}
         self.batches: List[Dict[str, np.ndarray]] = []
         for index, record in enumerate(records):
             batch = reader.pipeline([record])
             path = os.path.join(directory, '%05d.npz' % index)
-            np.savez(path, **data.feed(batch, inputs, mapping, reader.file))
+            arrays = data.feed(batch, inputs, mapping, reader.file)
+            np.savez(path, **arrays)
+            self.shapes = {n: list(a.shape) for n, a in arrays.items()}
             self.paths.append(path)
             # Post-processing wants all but the pixels.
             self.batches.append({
                 k: v
-                for k, v in batch.items() if k not in ('image', )
+                for k, v in batch.items() if k != 'image'
             })
 
     def __len__(self) -> int:

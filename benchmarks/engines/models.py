@@ -180,6 +180,11 @@ class Models:
                 made, *self._row.export
             ], sys.executable)
 
+    def float_file(self) -> str:
+        """Its .pdmodel file."""
+        return os.path.join(self.float_model(),
+                            self.settings.Global.model_filename)
+
     def int8_model(self) -> str:
         """Directory of our int8 model."""
         self.float_model()
@@ -191,28 +196,36 @@ class Models:
 
     def onnx_model(self) -> str:
         """The float model as an .onnx file."""
-        model = self.float_model()
+        model = self.float_file()
         return self._made(
-            os.path.join(os.path.dirname(model), 'onnx', 'fp32.onnx'),
-            lambda made: self._convert('onnx', model, made), self._python)
+            os.path.join(os.path.dirname(self.float_dir), 'onnx', 'fp32.onnx'),
+            lambda made: self._convert('onnx', model, made,
+                                       self.path('calibration')), self._python)
 
     def onnxruntime_int8(self) -> str:
         """ONNX Runtime's int8 form, an .onnx file."""
         model = self.onnx_model()
         return self._made(
             self.path('onnx', 'int8.onnx'), lambda made: self._convert(
-                'onnxruntime_int8', model, made, self.path('calibration')),
-            self._python)
+                'onnxruntime_int8', model, made, self.path('calibration'),
+                self._depthwise()), self._python)
 
     def openvino_int8(self) -> str:
         """OpenVINO's int8 form, an .xml file; its weights lie beside it."""
-        model = self.onnx_model()
+        model = self.float_file()
         result = self.path('openvino', 'int8', 'model.xml')
         made = self._made(
             os.path.dirname(result), lambda made: self._convert(
                 'openvino_int8', model, os.path.join(made, 'model.xml'),
-                self.path('calibration'), self._row.model_type), self._python)
+                self.path('calibration'), self._depthwise(), self._row.
+                model_type), self._python)
         return os.path.join(made, os.path.basename(result))
+
+    def _depthwise(self) -> str:
+        """As ours: where int8 depthwise convolutions cost accuracy, they would
+        cost the peers' too."""
+        types = self.settings.QuantAware.quantize_op_types
+        return 'int8' if 'depthwise_conv2d' in types else 'fp32'
 
     @staticmethod
     def _convert(*arguments: str) -> List[str]:

@@ -37,13 +37,14 @@ def add_ratios(rows: Rows, reference: str, limit_ms: Mapping[str,
     """Add to each row that was measured its time by others', in place.
 
     Args:
-        rows: with name, peer, precision, and p50_ms or error; agreement_ap
-            where it is known.
+        rows: with name, peer, precision, and p50_ms and cpu_ms or error;
+            agreement_ap where it is known.
         reference: name of the row that all are held against.
         limit_ms: {fp32, bf16, int8: what the CPU needs at least}.
 
     Added, each None where there is no such row:
-        over_reference: by the reference's.
+        over_reference, cpu_over_reference: by the reference's, wall and CPU
+            time; the latter is steadier where others use the machine.
         over_best_peer_of_precision: by that of the fastest peer whose
             precision begins alike (int8_bf16 is int8).
         over_best_peer: by that of the fastest peer that is as good.
@@ -61,6 +62,8 @@ def add_ratios(rows: Rows, reference: str, limit_ms: Mapping[str,
                             base), ('over_best_peer_of_precision', same),
                            ('over_best_peer', best)):
             row[key] = row['p50_ms'] / other['p50_ms'] if other else None
+        row['cpu_over_reference'] = row['cpu_ms'] / base[
+            'cpu_ms'] if base else None
         row['best_peer'] = best['name'] if best else None
         limit = limit_ms.get(kind)
         row['times_of_limit'] = row['p50_ms'] / limit if limit else None
@@ -72,11 +75,13 @@ _COLUMNS = (
     ('p90', 'p90_ms', '%.1f'),
     ('CPU ms', 'cpu_ms', '%.1f'),
     ('/ Paddle', 'over_reference', '%.2f'),
+    ('CPU / Paddle', 'cpu_over_reference', '%.2f'),
     ('/ peer, same precision', 'over_best_peer_of_precision', '%.2f'),
     ('/ best peer as good', 'over_best_peer', '%.2f'),
     ('x limit', 'times_of_limit', '%.1f'),
     ('agreement AP', 'agreement_ap', '%.1f'),
     ('mAP', 'map', '%.2f'),
+    ('IoU', 'matched_iou', '%.2f'),
     ('relative error', 'relative_error', '%.1e'),
 )
 
