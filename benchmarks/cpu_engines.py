@@ -58,9 +58,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--isa',
                         choices=list(isa.LEVELS),
                         default='native',
-                        help='limit vector extensions: AMX is denied to all '
-                        'engines, oneDNN in Paddle held at the level; see '
-                        'engines/isa.py for what the peers honour')
+                        help='limit vector extensions; see engines/isa.py for '
+                        'what each engine honours')
     parser.add_argument('--runs',
                         type=cli.positive,
                         default=30,

@@ -11,11 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Limits the vector extensions of a process, for all engines alike as far as
-that goes.
+"""Limits the vector extensions of a process and of those that it starts.
 
-Measured with the versions of requirements-peers.txt and Paddle 2.6.2: see the
-table in the README of this directory's benchmark, `cpu_engines.py --help`.
+What engines honour, seen in the kernels they chose and in their times:
+
+    AMX denied by the kernel   all: Paddle 2.6.2, OpenVINO 2026.4, ONNX Runtime
+                               1.32
+    ONEDNN_MAX_CPU_ISA         Paddle's oneDNN and OpenVINO, kernels of its own
+                               included; not ONNX Runtime, which knows no such
+                               setting: below AVX512 with VNNI it is faster than
+                               on a CPU of that level
+    MKL_ENABLE_INSTRUCTIONS    MKL, which does Paddle's remaining products
 """
 
 import ctypes
@@ -23,7 +29,7 @@ import os
 import platform
 import struct
 
-# --isa: (oneDNN's name for the limit, whether AMX is denied by the kernel).
+# Level: (oneDNN's name for the limit, whether AMX is denied by the kernel).
 LEVELS = {
     'native': ('', False),
     'avx512_bf16': ('AVX512_CORE_BF16', True),
