@@ -364,6 +364,30 @@ def test_what_must_not_be_folded_is_kept():
     assert 'fill_constant' in kinds
 
 
+def test_output_that_is_constant_can_be_saved_again():
+    """The number of DINO's boxes is. As a parameter Paddle refuses it: "has
+    been created before", at the end of a calibration of half an hour."""
+
+    def make(paddle):
+        x = paddle.static.data('x', [-1, 4], 'float32')
+        return [x], [2 * x, paddle.shape(x)[0] + 1]
+
+    model = build(make)
+    fold(model, {'x': [3, 4]})
+    kinds = [op.type for op in model.ops]
+    assert 'shape' not in kinds
+    fetched = [v.name for v in model.outputs()]
+    assert not set(fetched) & {v.name for v in model.persistable()}
+    _, number = outputs(model, {'x': np.ones([3, 4], np.float32)})
+    assert number == 4
+    paddle = runtime.import_paddle()
+    block = model.program.global_block()
+    with static_mode(paddle):
+        again = paddle.static.normalize_program(
+            model.program, [block.var('x')], [block.var(n) for n in fetched])
+    assert len(again.global_block().ops) > 2
+
+
 def test_shipped_configurations():
     settings = config.load(
         os.path.join(PROJECT, 'configs', 'dino_r50_4scale_2x_qat.yml'))

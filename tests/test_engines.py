@@ -214,6 +214,12 @@ def test_boxes_found_again_in_any_order():
     assert compare.matched_iou(reference, [Detections(1, boxes[:0])]) is None
 
 
+def test_reference_that_is_sure_of_nothing():
+    unsure = [Detections(1, [[0, 0.2, 0, 0, 10, 10]])]
+    found = compare.figures(unsure, unsure, None, trained=False)
+    assert found == {'matched_iou': 1.0}
+
+
 def test_multiplications_and_additions_of_a_network():
     head = 'onednn_verbose,exec,cpu,'
     tail = ',f32_memory,attr,alg,'

@@ -20,6 +20,7 @@ import numpy as np
 from act import accuracy, data
 from act.postprocess import PostProcess
 
+SCORE = 0.3  # from which a box of the reference counts for agreement AP
 BEST = 50  # boxes of an image that are looked for, see `matched_iou`
 
 
@@ -113,12 +114,14 @@ def figures(found: List[accuracy.Detections],
         images: all that were run.
         trained: whether the weights mean something.
     """
-    agreement = accuracy.agreement_ap(reference, found)
-    result: Dict[str, Any] = {
-        'agreement_ap': None if agreement.map is None else 100 * agreement.map,
-        'agreement_boxes': agreement.boxes,
-        'matched_iou': matched_iou(found, reference),
-    }
+    result: Dict[str, Any] = {'matched_iou': matched_iou(found, reference)}
+    # Random weights may find nothing that counts.
+    if any((one.boxes[:, 1] >= SCORE).any() for one in reference):
+        agreement = accuracy.agreement_ap(reference,
+                                          found,
+                                          score_threshold=SCORE)
+        result.update(agreement_ap=100 * (agreement.map or 0.0),
+                      agreement_boxes=agreement.boxes)
     if trained:
         evaluator = accuracy.CocoEvaluator.of(images)
         evaluator.process(found)

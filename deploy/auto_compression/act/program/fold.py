@@ -215,6 +215,11 @@ def _constant_ops(model: Model, paddle: Any) -> Tuple[List[Any], Set[str]]:
     known = {v.name for v in model.persistable() if not writes[v.name]}
     block = model.program.global_block()
     tensor = paddle.base.core.VarDesc.VarType.LOD_TENSOR
+    # Paddle does not save a program whose output is a parameter.
+    fetched = {
+        n
+        for op in block.ops if op.type == 'fetch' for n in op.input_arg_names
+    }
     folded = []
     for op in block.ops:
         if op.type in KEPT or op.type.startswith(KEPT_PREFIXES) or \
@@ -225,9 +230,10 @@ def _constant_ops(model: Model, paddle: Any) -> Tuple[List[Any], Set[str]]:
             continue
         outputs = op.output_arg_names
         # A name that is written twice may be read in between.
-        if outputs and all(writes[n] == 1 and block.has_var(n) and block.var(
-                n).type == tensor and not block.var(n).persistable
-                           for n in outputs):
+        if outputs and all(
+                writes[n] == 1 and block.has_var(n) and block.var(n).type ==
+                tensor and not block.var(n).persistable and n not in fetched
+                for n in outputs):
             folded.append(op)
             known.update(outputs)
     return folded, known
