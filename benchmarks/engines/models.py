@@ -15,7 +15,6 @@
 where they are missing."""
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -24,6 +23,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from act import config, yamlfile
 from act.errors import UserError, unknown
 from act.files import write_whole
+
+from .protocol import one_line
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(config.__file__)))
 BENCHMARKS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -108,6 +109,7 @@ class Models:
             UserError: the row's configuration is wrong.
         """
         self._row, self._python = row, peers_python
+        self._failed: Dict[str, str] = {}
         self.directory = os.path.join(os.path.abspath(work_dir), row.name)
         self.float_dir = os.path.join(os.path.abspath(work_dir), row.float_of
                                       or row.name, 'float')
@@ -144,31 +146,22 @@ class Models:
         """A file or directory: made under another name if it is not there.
 
         Raises:
-            UserError: the command failed; its output is in a log beside.
+            UserError: the command failed, now or before; its output is in a log
+                beside.
         """
+        if path in self._failed:
+            raise UserError(self._failed[path])
         if os.path.exists(path):
             return path
         os.makedirs(os.path.dirname(path), exist_ok=True)
         stem, suffix = os.path.splitext(path)
         made = stem + '_unfinished' + suffix
-        log = stem + '.log'
         print('making %s' % path, flush=True)
-        with open(log, 'wb') as f:
-            code = subprocess.run([python, *command(made)],
-                                  cwd=PROJECT,
-                                  env=dict(os.environ, PYTHONPATH=BENCHMARKS),
-                                  stdin=subprocess.DEVNULL,
-                                  stdout=f,
-                                  stderr=f,
-                                  check=False).returncode
-        if code:
-            if os.path.isdir(made):
-                shutil.rmtree(made)
-            with open(log, errors='replace') as f:
-                lines = [line.strip() for line in f if line.strip()]
-            raise UserError('%s: exit code %d: %s' %
-                            (os.path.basename(log), code,
-                             (lines or ['nothing'])[-1][:300]))
+        try:
+            _run([python, *command(made)], stem + '.log')
+        except UserError as e:
+            self._failed[path] = str(e)
+            raise
         os.rename(made, path)
         return path
 
@@ -230,3 +223,27 @@ class Models:
     @staticmethod
     def _convert(*arguments: str) -> List[str]:
         return ['-m', 'engines.convert', *arguments]
+
+
+def _run(command: List[str], log: str) -> None:
+    """Run a command in the project's directory, its output to a file.
+
+    Raises:
+        UserError: it failed, with the last line it wrote.
+    """
+    with open(log, 'wb') as f:
+        try:
+            code = subprocess.run(command,
+                                  cwd=PROJECT,
+                                  env=dict(os.environ, PYTHONPATH=BENCHMARKS),
+                                  stdin=subprocess.DEVNULL,
+                                  stdout=f,
+                                  stderr=f,
+                                  check=False).returncode
+        except OSError as e:
+            raise UserError("'%s' cannot be started: %s" %
+                            (command[0], e.strerror)) from None
+    if code:
+        with open(log, errors='replace') as f:
+            raise UserError('%s: exit code %d: %s' %
+                            (os.path.basename(log), code, one_line(f.read())))

@@ -118,7 +118,8 @@ class _Suite:
         finally:
             for runner in runners:
                 runner.close()
-        return self._report(variants, runners, errors, kernels,
+        return self._report(variants, {r.variant.name: r
+                                       for r in runners}, errors, kernels,
                             limits.fastest(rates))
 
     def _runner(self, variant: measure.Variant) -> measure.Runner:
@@ -146,52 +147,51 @@ class _Suite:
             return int8_check.primitives(plan, dict(feed))
 
     def _report(self, variants: Sequence[measure.Variant],
-                runners: List[measure.Runner], errors: Dict[str, str],
+                runners: Dict[str, measure.Runner], errors: Dict[str, str],
                 kernels: Dict[str,
                               List[str]], rate: Dict[str,
                                                      float]) -> Dict[str, Any]:
-        by_name = {r.variant.name: r for r in runners}
-        ids = [r.id for r in self._set.records]
-        found = {
-            name:
-            compare.detections(runner.outputs, self._images.batches, ids,
-                               self._postprocess)
-            for name, runner in by_name.items()
-        }
-        reference = by_name.get(measure.REFERENCE.name)
+        rows = [{
+            'name': v.name,
+            'peer': v.peer,
+            'precision': v.precision
+        } for v in variants]
         gflop = {'convolution': 0.0, 'linear': 0.0}
-        rows: List[Dict[str, Any]] = []
-        for variant in variants:
-            row: Dict[str, Any] = {
-                'name': variant.name,
-                'peer': variant.peer,
-                'precision': variant.precision,
-            }
-            rows.append(row)
-            runner = by_name.get(variant.name)
+        reference: Optional[List[Any]] = None
+        for variant, row in zip(variants, rows):
+            runner = runners.get(variant.name)
             if runner is None:
                 row['error'] = errors[variant.name]
                 continue
             row.update(runner.figures())
-            if not variant.peer:
-                primitives = self._primitives(variant)
-                if variant is measure.REFERENCE:
-                    gflop = limits.gflop(primitives)
-                kernels[variant.name] = engine.counted(
-                    '%s %s' % (p.kind, p.implementation) for p in primitives)
             row['kernels'] = kernels[variant.name]
-            if reference is not None:
+            try:
+                if not variant.peer:
+                    primitives = self._primitives(variant)
+                    row['kernels'] = engine.counted('%s %s' %
+                                                    (p.kind, p.implementation)
+                                                    for p in primitives)
+                    if variant is measure.REFERENCE:
+                        gflop = limits.gflop(primitives)
+                found = compare.detections(runner.outputs, self._images.batches,
+                                           [r.id for r in self._set.records],
+                                           self._postprocess)
+                if variant is measure.REFERENCE:
+                    reference = found
+                if reference is not None:
+                    row.update(
+                        compare.figures(found, reference, self._set,
+                                        self._row.trained))
                 # Boxes after NMS or a ranking of queries have no fixed order.
-                if self._made.settings.own_nms:
+                if reference is not None and self._made.settings.own_nms:
                     row['relative_error'] = compare.worst(
-                        runner.outputs, reference.outputs)
-                row.update(
-                    compare.figures(found[variant.name],
-                                    found[measure.REFERENCE.name], self._set,
-                                    self._row.trained))
+                        runner.outputs, runners[measure.REFERENCE.name].outputs)
+            except UserError as e:
+                # Its times hold all the same.
+                row['comparison_error'] = str(e)
         limit = {
             name: 1e3 * sum(gflop.values()) / value
-            for name, value in rate.items()
+            for name, value in rate.items() if any(gflop.values())
         }
         report.add_ratios(rows, measure.REFERENCE.name, limit)
         return {
