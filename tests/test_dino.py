@@ -383,8 +383,8 @@ def test_output_that_is_constant_can_be_saved_again():
     paddle = runtime.import_paddle()
     block = model.program.global_block()
     with static_mode(paddle):
-        again = paddle.static.normalize_program(
-            model.program, [block.var('x')], [block.var(n) for n in fetched])
+        again = paddle.static.normalize_program(model.program, [block.var('x')],
+                                                [block.var(n) for n in fetched])
     assert len(again.global_block().ops) > 2
 
 
