@@ -22,6 +22,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import limits
 import numpy as np
 from act import data, latency
+from act.errors import UserError
 from tqdm import tqdm
 
 from . import engine
@@ -78,6 +79,9 @@ class Images:
             reader: whose transforms are used; all images become one size.
             records: the images.
             inputs, mapping: see `data.feed`.
+
+        Raises:
+            UserError: they become different sizes.
         """
         os.makedirs(directory, exist_ok=True)
         self.paths: List[str] = []
@@ -88,7 +92,13 @@ class Images:
             path = os.path.join(directory, '%05d.npz' % index)
             arrays = data.feed(batch, inputs, mapping, reader.file)
             np.savez(path, **arrays)
-            self.shapes = {n: list(a.shape) for n, a in arrays.items()}
+            shapes = {n: list(a.shape) for n, a in arrays.items()}
+            if self.shapes not in ({}, shapes):
+                raise UserError(
+                    '%s: engines are compared on images of one size, found '
+                    '%s and %s; give the row a reader whose Resize makes one' %
+                    (reader.file, self.shapes, shapes))
+            self.shapes = shapes
             self.paths.append(path)
             # Post-processing wants all but the pixels.
             self.batches.append({
