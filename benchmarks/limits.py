@@ -23,7 +23,6 @@ import argparse
 import ctypes
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -166,48 +165,12 @@ def gflop(primitives: Iterable[Any]) -> Dict[str, float]:
     Returns:
         {'convolution': ..., 'linear': ...}.
     """
+    from act.profile import work
     total = {'convolution': 0.0, 'linear': 0.0}
     for one in primitives:
-        if one.kind == 'convolution':
-            total['convolution'] += _convolution(one) / 1e9
-        elif one.kind == 'inner_product':
-            total['linear'] += _inner_product(one.descriptor) / 1e9
-        elif one.kind == 'matmul':
-            total['linear'] += _matmul(one.descriptor) / 1e9
+        kind = 'convolution' if one.kind == 'convolution' else 'linear'
+        total[kind] += work.gflop(one)
     return total
-
-
-def _sizes(descriptor: str) -> Dict[str, int]:
-    return {
-        k: int(v)
-        for k, v in re.findall(r'(mb|ic|oc|ih|iw|oh|ow|kh|kw)(\d+)', descriptor)
-    }
-
-
-def _convolution(one: Any) -> float:
-    size = _sizes(one.descriptor)
-    # Square sizes are written once.
-    width = size.get('ow', size['oh'])
-    kernel = size['kh'] * size.get('kw', size['kh'])
-    return (2.0 * size['mb'] * size['oc'] * size['oh'] * width * size['ic'] /
-            (one.groups or 1) * kernel)
-
-
-def _inner_product(descriptor: str) -> float:
-    size = _sizes(descriptor)
-    height = size.get('ih', 1)
-    return (2.0 * size['mb'] * size['oc'] * size['ic'] * height *
-            size.get('iw', height))
-
-
-def _matmul(descriptor: str) -> float:
-    """Of e.g. 2x8x400x32:2x8x32x400:2x8x400x400."""
-    left, right = ([int(n) for n in part.split('x')]
-                   for part in descriptor.split(':')[:2])
-    batch = 1.0
-    for a, b in zip(left[:-2], right[:-2]):
-        batch *= max(a, b)
-    return 2.0 * batch * left[-2] * left[-1] * right[-1]
 
 
 def main(arguments: List[str]) -> None:

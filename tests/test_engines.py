@@ -227,7 +227,7 @@ def test_multiplications_and_additions_of_a_network():
         head + 'convolution,jit:avx2,forward_inference' + tail +
         'mb1_ic3oc8_ih8oh4kh3sh2dh0ph1_iw8ow4kw3sw2dw0pw1,0.1',
         head + 'convolution,jit:avx2,forward_inference' + tail +
-        'g8mb1_ic8oc8_ih4oh4kh3sh1dh0ph1,0.1',
+        'g8mb1_ic8oc8_ih4oh4kh3sh1dh0ph1_iw4ow4kw3sw1dw0pw1,0.1',
         head + 'inner_product,brg:avx2,forward_inference' + tail +
         'mb5ic16oc7,0.1',
         head + 'matmul,jit:avx2,undef' + tail + '2x1x5x4:1x3x4x6:2x3x5x6,0.1',
