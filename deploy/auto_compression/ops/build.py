@@ -39,7 +39,13 @@ COMPILE_FLAGS = [
 ]
 # No -fopenmp here: it would link libgomp, a second pool of threads beside
 # Paddle's libiomp5, which has libgomp's entry points too.
-LINK_FLAGS = ['-shared', '-l:libpaddle.so', '-l:libiomp5.so', '-l:libdnnl.so.3']
+# No symbol may stay undefined: a function of GCC's OpenMP that Paddle's library
+# lacks would be found in a libgomp that another package has loaded, which knows
+# nothing of the threads.
+LINK_FLAGS = [
+    '-shared', '-Wl,--no-undefined', '-l:libpaddle.so', '-l:libcommon.so',
+    '-l:libiomp5.so', '-l:libdnnl.so.3'
+]
 
 _loaded: Set[str] = set()
 
@@ -97,7 +103,7 @@ def build(source: str) -> str:
                 '-I' + include, '-I' + os.path.join(include, 'third_party'),
                 '-c', source, '-o', compiled
             ], source)
-            # Both libraries are in the process by then, and are found by
+            # These libraries are in the process by then, and are found by
             # their names: no rpath, so the cache outlives a moved environment.
             _run([compiler, compiled, '-o', linked] +
                  ['-L' + os.path.join(root, d)
@@ -131,5 +137,6 @@ def _run(command: List[str], source: str) -> None:
                           stderr=subprocess.STDOUT)
     if done.returncode:
         lines = done.stdout.decode(errors='replace').splitlines()
-        errors = [x for x in lines if 'error' in x] or lines[-1:] or ['?']
+        errors = [x for x in lines if 'error' in x or 'undefined' in x
+                  ] or lines[-1:] or ['?']
         raise UserError('g++ cannot build %s: %s' % (source, errors[0].strip()))

@@ -120,7 +120,8 @@ inline std::vector<Selected> Select(const float* boxes, const float* scores,
                                     int64_t classes, int64_t count,
                                     const Options& options) {
   std::vector<std::vector<int>> kept(classes);
-#pragma omp parallel for schedule(dynamic)
+// Paddle's OpenMP library has no other than monotonic schedules.
+#pragma omp parallel for schedule(monotonic : dynamic)
   for (int64_t c = 0; c < classes; ++c)
     if (c != options.background_label)
       SelectClass(boxes, scores + c * count, count, options, &kept[c]);
