@@ -83,7 +83,8 @@ def export_model(config_path: str,
         input_size: height and width of the one image that the model takes;
             what depends on them alone is folded, see `act.program.fold`.
             None: what the configuration says.
-        random_weights: leave the weights as they are drawn, with a fixed seed.
+        random_weights: draw the weights with a fixed seed, those too that
+            training would begin with at one value.
 
     Raises:
         UserError: bad configuration or weights, an NMS that was to be left
@@ -136,6 +137,8 @@ def export_model(config_path: str,
             'key that this names' % (config_path, _first_line(e))) from None
     if path is not None:
         weights.load(trainer.model, path)
+    else:
+        _draw_constants(trainer.model)
 
     with writing(what), work_directory(save_dir, '.export_') as work:
         try:
@@ -170,6 +173,17 @@ def export_model(config_path: str,
             os.replace(os.path.join(made, name), os.path.join(whole, name))
         replace_directory(whole, save_dir)
     return Exported([os.path.join(save_dir, name) for name in FILES], folded)
+
+
+def _draw_constants(model: Any) -> None:
+    """Draw the matrices that are initialised with one value, as prediction
+    layers are with 0: they could not be quantized, and would be timed in
+    float."""
+    from paddle.nn.initializer import Normal
+    for parameter in model.parameters():
+        value = parameter.numpy()
+        if value.ndim > 1 and (value == value.flat[0]).all():
+            Normal(0.0, 0.01)(parameter)
 
 
 def _fix_size(reader: Any, size: Tuple[int, int]) -> None:
