@@ -18,12 +18,15 @@ depthwise ones in fp32.
 """
 
 import dataclasses
+import json
+import os
 
 import pytest
 from act import data, int8_check, predictor
 from act.config import CpuSection
 from act.errors import UserError
 from act.program.model import ModelFiles
+from conftest import run_script
 
 
 @pytest.fixture(scope='module')
@@ -165,3 +168,42 @@ def test_native_and_onednn_agree(float_model, feed):
     for one in outputs:
         one.sort(axis=0)
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-2)
+
+
+def test_a_cpu_without_vnni(int8_model, settings, tmp_path):
+    """As oneDNN sees one: all runs in int8 still, and the tool says that float
+    is faster. In a process of its own, for oneDNN reads the limit once."""
+    record = tmp_path / 'record.json'
+    done = run_script('paddle_inference_eval.py',
+                      '--model_path',
+                      int8_model,
+                      '--num_images',
+                      '8',
+                      '--output_dir',
+                      str(tmp_path / 'out'),
+                      '--output_json',
+                      str(record),
+                      '-o',
+                      'Reader.dataset_dir=' + settings.Reader.dataset_dir,
+                      env=dict(os.environ, ONEDNN_MAX_CPU_ISA='AVX2'))
+    assert done.returncode == 0, done.stderr
+    assert 'no VNNI: run the float model with --precision fp32' in done.stdout
+    found = json.loads(record.read_text())
+    assert found['int8_convs_ran'] == found['int8_convs_expected'] == 65
+    assert found['rewrites']['join_layers'] == 0
+    assert found['cpu_extensions'] == ['avx2']
+    assert found['map'] > 30
+
+
+def test_precisions_that_are_slower(plan, monkeypatch):
+    for extensions, slow in ((['avx2'], {'int8', 'bf16'}),
+                             (['avx2', 'avx512f', 'avx512_vnni'], {'bf16'}),
+                             (['avx512_vnni', 'avx512_bf16'], set())):
+        monkeypatch.setattr(predictor.runtime,
+                            'cpu_extensions',
+                            lambda e=extensions: e)
+        for precision in ('fp32', 'int8', 'bf16'):
+            reason = predictor.slower_than_fp32(
+                dataclasses.replace(plan, precision=precision))
+            assert bool(reason) == (precision in slow)
+            assert not reason or '--precision fp32' in reason

@@ -90,3 +90,19 @@ def test_environment_names_the_machine():
         'avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8',
         'amx_bf16'
     }
+
+
+@pytest.mark.parametrize('name, value, allowed', [
+    ('ONEDNN_MAX_CPU_ISA', 'AVX2', {'avx2'}),
+    ('DNNL_MAX_CPU_ISA', 'avx2', {'avx2'}),
+    ('ONEDNN_MAX_CPU_ISA', 'AVX512_CORE', {'avx2', 'avx512f'}),
+    ('ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_VNNI',
+     {'avx2', 'avx512f', 'avx512_vnni'}),
+    ('ONEDNN_MAX_CPU_ISA', 'SSE41', set()),
+])
+def test_extensions_within_onednns_limit(monkeypatch, name, value, allowed):
+    everything = set(runtime.cpu_extensions())
+    monkeypatch.setenv(name, value)
+    assert set(runtime.cpu_extensions()) == everything & allowed
+    monkeypatch.setenv(name, 'ALL')
+    assert set(runtime.cpu_extensions()) == everything

@@ -33,7 +33,7 @@ from . import (
 from . import images as image_files
 from .errors import CheckFailed, UserError
 from .latency import Latency, stage_medians
-from .predictor import Plan, Predictor, plan
+from .predictor import Plan, Predictor, plan, slower_than_fp32
 from .program import faster
 from .program.model import ModelFiles
 from .ranks import ALONE, Ranks
@@ -233,6 +233,9 @@ def evaluate(settings: config.Settings,
             failures += results.check_expected(record,
                                                settings.Expected,
                                                precision=made.precision)
+        reason = slower_than_fp32(made)
+        if reason:
+            print('warning: %s: %s' % (directory, reason))
         if speed.warning():
             print('warning: %s: %s' % (directory, speed.warning()))
         records.append(record)

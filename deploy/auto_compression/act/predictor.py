@@ -22,14 +22,15 @@ from . import runtime
 from .config import CpuSection, NmsSection
 from .errors import UserError, nearest, unknown
 from .postprocess import PostProcess, check_outputs
-from .program import cpu, faster
+from .program import cpu, faster, halving
 from .program.inspect import count_types, is_quantized, quantized_ops
 from .program.model import Model, ModelFiles
 from .program.network import Types
 
 PRECISIONS = ('auto', 'fp32', 'bf16', 'int8')
 # The vector extensions with which oneDNN computes in bf16 (avx512f: emulated).
-BF16 = ('avx512_bf16', 'amx_bf16', 'avx512f')
+BF16_IN_HARDWARE = ('avx512_bf16', 'amx_bf16')
+BF16 = (*BF16_IN_HARDWARE, 'avx512f')
 # oneDNN fuses a convolution's bias and activation into fused_conv2d before its
 # int8 pass looks, and runs depthwise convolutions as plain ones: each type
 # that training quantized, and what stands for it at that moment.
@@ -213,6 +214,19 @@ def _int8_types(asked: Sequence[str], quantized: Dict[str, int],
             "%s: Deploy.cpu.int8_ops: '%s' is missing: oneDNN would run most "
             "of the quantized operators in float; add it" % (where, left[0]))
     return sorted(asked)
+
+
+def slower_than_fp32(plan: Plan) -> Optional[str]:
+    """Why fp32 is the faster precision for this plan on this CPU, None if it is
+    not known to be."""
+    has = runtime.cpu_extensions()
+    if plan.precision == 'int8' and halving.halves(has):
+        return ('int8 is slower than fp32 on this CPU, which has no VNNI: run '
+                'the float model with --precision fp32')
+    if plan.precision == 'bf16' and not set(BF16_IN_HARDWARE) & set(has):
+        return ('bf16 is slower than fp32 on this CPU, which emulates it: use '
+                '--precision fp32')
+    return None
 
 
 def build_config(plan: Plan) -> Any:

@@ -219,19 +219,38 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+_EXTENSIONS = ('avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16',
+               'amx_int8', 'amx_bf16')
+# What oneDNN uses at most under each value of ONEDNN_MAX_CPU_ISA; of any other,
+# as ALL, everything.
+_LIMITS = {
+    'SSE41': (),
+    'AVX': (),
+    'AVX2': ('avx2', ),
+    'AVX2_VNNI': ('avx2', 'avx_vnni'),
+    'AVX2_VNNI_2': ('avx2', 'avx_vnni'),
+    'AVX512_CORE': ('avx2', 'avx512f'),
+    'AVX512_CORE_VNNI': ('avx2', 'avx512f', 'avx512_vnni'),
+    'AVX512_CORE_BF16': ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16'),
+    'AVX512_CORE_FP16': ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16'),
+}
+
+
 def cpu_extensions() -> List[str]:
-    """Which vector extensions that matter to oneDNN this CPU has, among avx2,
-    avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_int8, amx_bf16."""
-    wanted = [
-        'avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8',
-        'amx_bf16'
-    ]
+    """Which vector extensions that matter to oneDNN it may use here, among avx2,
+    avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_int8, amx_bf16: those of
+    the CPU, within ONEDNN_MAX_CPU_ISA (or DNNL_MAX_CPU_ISA, its older name)."""
+    limit = os.environ.get('ONEDNN_MAX_CPU_ISA') or os.environ.get(
+        'DNNL_MAX_CPU_ISA') or ''
+    allowed = _LIMITS.get(limit.upper(), _EXTENSIONS)
     try:
         with open('/proc/cpuinfo') as f:
             for line in f:
                 if line.startswith('flags'):
                     flags = set(line.split(':', 1)[1].split())
-                    return [w for w in wanted if w in flags]
+                    return [
+                        e for e in _EXTENSIONS if e in flags and e in allowed
+                    ]
     except OSError:
         pass
     return []
