@@ -79,8 +79,7 @@ test-ops-asan:
 
 lint: setup
 	$(PY) -m ruff check .
-	$(PY) -m yapf --diff --recursive deploy tests benchmarks patches > /dev/null || \
-	    { $(PY) -m yapf --diff --recursive deploy tests benchmarks patches; exit 1; }
+	$(PY) -m yapf --parallel --diff --recursive deploy tests benchmarks patches
 	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc $(PROJECT)/ops/*.h \
 	    tests/operators/*.cc tests/operators/*.h
 
