@@ -13,6 +13,8 @@
 # limitations under the License.
 """Fixtures that several modules share. Each model is made once a session."""
 
+import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -38,6 +40,52 @@ def run_script(name, *arguments, cwd=PROJECT, **kwargs):
         stderr=subprocess.PIPE,
         universal_newlines=True,
         **kwargs)
+
+
+def call_script(name, *arguments):
+    """Run a script's main in this process, which has imported the libraries.
+    Returns the exit code."""
+    from act import cli
+    path = os.path.join(PROJECT, name)
+    spec = importlib.util.spec_from_file_location(name[:-3] + '_', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [path, *map(str, arguments)])
+        return cli.run(module.main)
+
+
+def annotate(settings, count, path):
+    """Write an annotation file that holds what the model of some settings finds
+    in the first validation images: random weights find nothing of what there
+    is. Returns its path."""
+    from act import data, inference, predictor
+    from act.program.model import ModelFiles
+    opened = data.open_reader(settings.Reader)
+    images = opened.val().take(count)
+    made = predictor.plan(ModelFiles(settings.Global.model_dir),
+                          settings.Deploy.cpu,
+                          mkldnn=False,
+                          threads=1)
+    done, = inference.run([predictor.Predictor(made)], opened.pipeline,
+                          images.records)
+    rows = []
+    for found in done.detections:
+        for row in found.boxes[(-found.boxes[:, 1]).argsort()[:20]]:
+            x1, y1, x2, y2 = map(float, row[2:])
+            rows.append({
+                'id': len(rows) + 1,
+                'image_id': found.image_id,
+                'category_id': images.category_ids[int(row[0])],
+                'bbox': [x1, y1, x2 - x1, y2 - y1],
+                'area': (x2 - x1) * (y2 - y1),
+                'iscrowd': 0
+            })
+    with open(images.annotation_path, encoding='utf-8') as f:
+        content = json.load(f)
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(dict(content, annotations=rows), f)
+    return path
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -127,3 +175,66 @@ def int8_model(tmp_path_factory, settings):
     directory = str(tmp_path_factory.mktemp('models') / 'int8')
     job.compress(settings, directory, ['test'])
     return directory
+
+
+@pytest.fixture(scope='session')
+def small_detector(tmp_path_factory):
+    """Directory of a detector of few layers: scripts run it soon."""
+    import programs
+    from act import runtime
+    runtime.import_ppdet()
+    directory = str(tmp_path_factory.mktemp('models') / 'small')
+    programs.save(directory, programs.detector)
+    return directory
+
+
+@pytest.fixture(scope='session')
+def small_settings(small_detector, shapes, tmp_path_factory):
+    """Overrides of the shipped YAML for that detector. What it finds is what
+    the annotation file says there is."""
+    from act import config
+    settings = config.load(YAML, {
+        'Global': {
+            'model_dir': small_detector
+        },
+        'Reader': {
+            'dataset_dir': shapes
+        }
+    })
+    found = annotate(settings, 24,
+                     str(tmp_path_factory.mktemp('found') / 'found.json'))
+    return [
+        'Global.model_dir=' + small_detector, 'Reader.anno_path=' + found,
+        'Reader.dataset_dir=' + shapes
+    ]
+
+
+@pytest.fixture(scope='session')
+def training(small_settings):
+    """Arguments of run.py for a training of five iterations, the batch left
+    out."""
+    return [
+        '--config_path', YAML, '-o', *small_settings,
+        'TrainConfig.train_iter=5', 'TrainConfig.eval_iter=2',
+        'TrainConfig.eval_images=5', 'TrainConfig.checkpoint_iter=1',
+        'TrainConfig.optimizer_builder.optimizer={type: Momentum}',
+        'TrainConfig.learning_rate={type: PiecewiseDecay, boundaries: [1, 3], '
+        'values: [0.001, 0.0005, 0.0001]}',
+        'Quantization={strategy: qat, weight_rounding: gptq, algo: avg, '
+        'calibration_images: 2}'
+    ]
+
+
+@pytest.fixture(scope='session')
+def trained(training, tmp_path_factory):
+    """Where that training was, of one process that nobody stopped, with four
+    images a batch; see killing.py."""
+    import killing
+    place = str(tmp_path_factory.mktemp('trained') / 'whole')
+    process = killing.start([
+        os.path.join(PROJECT, 'run.py'), *training, 'TrainConfig.batch_size=4'
+    ], place, place + '.log')
+    with open(place + '.log', encoding='utf-8') as f:
+        assert process.wait() == 0, f.read()
+    assert killing.leftovers(place) == []
+    return place

@@ -44,3 +44,64 @@ def save(directory, build):
                                            exe,
                                            program=program)
     return ModelFiles(directory)
+
+
+def detector(paddle, parameter):
+    """A network of few layers with PicoDet's inputs and outputs, for what does
+    not depend on what it finds: depthwise and shared convolutions, batch
+    norms, two levels, NMS."""
+    from ppdet.modeling.ops import multiclass_nms
+    functional = paddle.nn.functional
+    random = np.random.default_rng(0)
+    made = {}
+
+    def shared(name, value):
+        """Parameters of one name are one, whatever their values."""
+        if name not in made:
+            made[name] = parameter(name, value)
+        return made[name]
+
+    def conv(x, name, channels, kernel=1, stride=1, groups=1):
+        shape = (channels, x.shape[1] // groups, kernel, kernel)
+        spread = np.sqrt(2 / np.prod(shape[1:]))
+        return functional.conv2d(x,
+                                 shared(name, random.normal(0, spread, shape)),
+                                 stride=stride,
+                                 padding=kernel // 2,
+                                 groups=groups)
+
+    def layer(x, name, channels, *more):
+        x = conv(x, name, channels, *more)
+        mean, bias = (shared(name + part, random.normal(0, .1, channels))
+                      for part in ('_mean', '_bias'))
+        variance, scale = (shared(name + part, random.uniform(.5, 2, channels))
+                           for part in ('_variance', '_scale'))
+        x = functional.batch_norm(x, mean, variance, scale, bias)
+        return functional.hardswish(x)
+
+    image = paddle.static.data('image', [-1, 3, 320, 320])
+    factor = paddle.static.data('scale_factor', [-1, 2])
+    x = layer(image, 'stem', 8, 3, 4)
+    x = layer(x, 'depthwise', 8, 3, 2, 8)
+    x = layer(x, 'point', 32)
+    boxes, scores = [], []
+    for stride in (16, 32):
+        x = functional.avg_pool2d(x, 2)
+        cells = (320 // stride)**2
+        y = layer(x, 'head', 32, 3)
+        scores.append(conv(y, 'class', 6).reshape([-1, 6, cells]))
+        sides = conv(y, 'box', 4).reshape([-1, 4, cells]).transpose([0, 2, 1])
+        centers = parameter(
+            'centers_%d' % stride,
+            stride * np.stack(np.divmod(np.arange(cells), 320 // stride),
+                              1)[:, [1, 0, 1, 0]])
+        signs = parameter('signs_%d' % stride, np.array([-1, -1, 1, 1]))
+        boxes.append(centers + 32 * signs * functional.sigmoid(sides))
+    factors = paddle.concat([factor, factor], 1)[:, None]
+    found, counts, _ = multiclass_nms(paddle.concat(boxes, 1) / factors,
+                                      functional.sigmoid(
+                                          paddle.concat(scores, 2)),
+                                      score_threshold=0.3,
+                                      nms_top_k=100,
+                                      keep_top_k=20)
+    return [image, factor], [found, counts]

@@ -15,11 +15,9 @@
 that names what is wrong and what mends it, and nothing written."""
 
 import errno
-import importlib.util
 import os
 import resource
 import shutil
-import sys
 
 import pytest
 from act import cli, files, predictor, results, runtime
@@ -27,7 +25,7 @@ from act.compress import job, ptq
 from act.config import CpuSection
 from act.errors import UserError
 from act.program.model import Model, ModelFiles
-from conftest import PROJECT, YAML, run_script
+from conftest import PROJECT, YAML, call_script, run_script
 
 
 def snapshot(*roots):
@@ -46,18 +44,13 @@ def snapshot(*roots):
 class Scripts:
     """Runs a script's main in this process, in a directory of its own."""
 
-    def __init__(self, place, monkeypatch, capfd):
-        self.place, self._monkeypatch, self._capfd = place, monkeypatch, capfd
+    def __init__(self, place, capfd):
+        self.place, self._capfd = place, capfd
 
     def call(self, script, *arguments):
         """Exit code and stderr."""
-        path = os.path.join(PROJECT, script)
-        spec = importlib.util.spec_from_file_location(script[:-3] + '_', path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self._monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
         self._capfd.readouterr()
-        code = cli.run(module.main)
+        code = call_script(script, *arguments)
         return code, self._capfd.readouterr().err
 
     def refused(self, words, script, *arguments, watch=()):
@@ -80,7 +73,7 @@ def scripts(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(place)
     # Nothing slow may be reached.
     monkeypatch.setattr(ptq, 'quantize', None)
-    return Scripts(place, monkeypatch, capfd)
+    return Scripts(place, capfd)
 
 
 @pytest.fixture(scope='module')
@@ -471,7 +464,8 @@ def test_full_disk(float_model, int8_model, base, tmp_path):
     for size, script, arguments, words in (
         (10**6, 'run.py', [
             '--config_path', YAML, '--save_dir', result, '-o', *base,
-            'Quantization.calibration_images=1'
+            'Quantization.calibration_images=1',
+            'Quantization.weight_rounding=nearest'
         ], '--save_dir'),
         (10**6, 'export.py', ['-c', configuration, '--save_dir',
                               result], 'cut off'),

@@ -30,7 +30,7 @@ from act import data, evaluate, ranks, signals
 from act.compress import job, parallel
 from act.errors import UserError
 from act.program.model import Model, ModelFiles
-from conftest import PROJECT, YAML
+from conftest import PROJECT, YAML, call_script
 from test_bad_data import HOLLOW
 
 TRAIN = os.path.join(PROJECT, 'run.py')
@@ -195,17 +195,9 @@ def test_an_export_is_none_of_the_processes(monkeypatch):
 
 
 @pytest.fixture(scope='module')
-def arguments(float_model, shapes):
-    """Of run.py."""
-    return [
-        TRAIN, '--config_path', YAML, '-o', 'Global.model_dir=' + float_model,
-        'Reader.dataset_dir=' + shapes, 'TrainConfig.train_iter=4',
-        'TrainConfig.eval_iter=2', 'TrainConfig.eval_images=5',
-        'TrainConfig.checkpoint_iter=1',
-        'TrainConfig.optimizer_builder.optimizer={type: Momentum}',
-        'Quantization={strategy: qat, weight_rounding: gptq, algo: avg, '
-        'calibration_images: 2}'
-    ]
+def arguments(training):
+    """Of run.py, for two processes."""
+    return [TRAIN, *training, 'TrainConfig.batch_size=2']
 
 
 @pytest.fixture(scope='module')
@@ -213,8 +205,7 @@ def two(tmp_path_factory, arguments):
     """The run of two processes that nobody stops."""
     place = str(tmp_path_factory.mktemp('parallel') / 'two')
     log = place + '.log'
-    process = killing.start(
-        killing.launch(2, *arguments, 'TrainConfig.batch_size=1'), place, log)
+    process = killing.start(killing.launch(2, *arguments), place, log)
     assert process.wait() == 0, content(log)
     assert killing.leftovers(place) == ['log']
     return place
@@ -233,30 +224,29 @@ def weights(place):
         [v.reshape(-1).astype(int) for v in found if v.dtype == np.int8])
 
 
-def test_two_processes_train_as_one(tmp_path, arguments, two):
+def test_two_processes_train_as_one(two, trained):
     """Ranges are kept after calibration, so that nothing but the order of sums
     differs."""
-    place, log = str(tmp_path / 'one'), str(tmp_path / 'log')
-    assert killing.start([*arguments, 'TrainConfig.batch_size=2'], place,
-                         log).wait() == 0
-    assert losses(two) == pytest.approx(losses(place), rel=1e-3)
-    assert len(losses(two)) == 4 and len(set(losses(two))) == 4
-    ours, theirs = weights(two), weights(place)
-    assert len(ours) > 500000
+    assert losses(two) == pytest.approx(losses(trained), rel=1e-3)
+    assert len(losses(two)) == 5 and len(set(losses(two))) == 5
+    ours, theirs = weights(two), weights(trained)
+    assert len(ours) > 10000
     assert np.abs(ours - theirs).max() <= 1
     assert (ours == theirs).mean() > 0.999
     records = []
-    for made in (two, place):
+    for made in (two, trained):
         with open(os.path.join(made, 'run', 'record.json')) as f:
             records.append(json.load(f))
     assert [r['processes'] for r in records] == [2, 1]
     assert records[0]['map'] == pytest.approx(records[1]['map'], abs=2)
+    assert records[1]['map'] > 20
 
 
 @pytest.mark.usefixtures('signals_arrive')
-def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two):
+def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two,
+                                             monkeypatch, capfd):
     place, log = str(tmp_path / 'place'), str(tmp_path / 'log')
-    command = killing.launch(2, *arguments, 'TrainConfig.batch_size=1')
+    command = killing.launch(2, *arguments)
 
     def until(moment):
         process = killing.start(command, place, log)
@@ -271,10 +261,11 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two):
     assert 'Container rank 1 status failed' in content(log)
 
     # One process would see other images than two.
-    alone = str(tmp_path / 'alone.log')
-    assert killing.start([*arguments, 'TrainConfig.batch_size=1', '--resume'],
-                         place, alone).wait() == 2
-    assert 'the number of processes was 2' in content(alone)
+    with monkeypatch.context() as patch:
+        patch.chdir(place)
+        assert call_script('run.py', *arguments[1:], '--save_dir', 'run',
+                           '--resume') == 2
+    assert 'the number of processes was 2' in capfd.readouterr().err
 
     command.append('--resume')
     process = until(2)
@@ -315,46 +306,35 @@ def run_evaluation(tmp_path, processes, *more):
 
 
 @pytest.fixture(scope='module')
-def evaluation(float_model, shapes):
-    return [
-        '--model_path', float_model, '--batch_size', '5', '-o',
-        'Reader.dataset_dir=' + shapes
-    ]
+def evaluation(small_settings):
+    """Of paddle_inference_eval.py, the model left out."""
+    return ['--batch_size', '5', '-o', *small_settings]
 
 
-def test_an_int8_model_is_prepared_once(tmp_path, evaluation, int8_model,
-                                        monkeypatch):
-    """Its copy in the cache is made by one process, then used by both."""
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+def test_the_same_map_from_any_number_of_processes(tmp_path, evaluation,
+                                                   trained):
+    """24 images in batches of 5: no number of processes divides them. The
+    model's copy in the cache is made by one process, then used by all; no
+    other test runs this model."""
     found = {}
-    for processes in (2, 1):
-        code, said, found[processes] = run_evaluation(tmp_path, processes,
-                                                      '--model_path',
-                                                      int8_model,
-                                                      *evaluation[2:])
-        assert code == 0, said
-    for name in ('map', 'int8_convs_ran', 'num_images'):
-        assert found[2][name] == found[1][name]
-
-
-def test_the_same_map_from_any_number_of_processes(tmp_path, evaluation):
-    """24 images in batches of 5: no number of processes divides them."""
-    found = {}
-    for processes in (1, 4):
-        code, said, found[processes] = run_evaluation(tmp_path, processes,
-                                                      *evaluation)
+    for processes in (3, 1):
+        code, said, found[processes] = run_evaluation(
+            tmp_path, processes, '--model_path', os.path.join(trained, 'run'),
+            *evaluation)
         assert code == 0, said
         assert said.count('record: record.json') == 1
     one = found[1]
     assert one['num_images'] == 24 and one['map'] > 20
+    assert one['int8_convs_ran'] == 8
     for processes, record in found.items():
         assert record['processes'] == processes
         for name in ('map', 'ap50', 'ap75', 'ar_100', 'num_images',
-                     'latency_runs'):
+                     'latency_runs', 'int8_convs_ran'):
             assert record[name] == one[name], (processes, name)
 
 
-def test_a_broken_image_of_another_process(tmp_path, evaluation, shapes):
+def test_a_broken_image_of_another_process(tmp_path, evaluation, small_detector,
+                                           shapes):
     """It ends all, and its line is shown; left out, it is counted."""
     broken = str(tmp_path / 'shapes')
     shutil.copytree(shapes, broken)
@@ -363,7 +343,10 @@ def test_a_broken_image_of_another_process(tmp_path, evaluation, shapes):
     path = os.path.join(images, sorted(os.listdir(images))[7])
     with open(path, 'wb') as f:
         f.write(HOLLOW)
-    more = [*evaluation[:-1], 'Reader.dataset_dir=' + broken]
+    more = [
+        '--model_path', small_detector, *evaluation[:-1],
+        'Reader.dataset_dir=' + broken
+    ]
     code, said, record = run_evaluation(tmp_path, 2, *more)
     assert code != 0 and record is None
     assert 'error: ' in said and os.path.basename(path) in said

@@ -13,7 +13,6 @@
 # limitations under the License.
 """PP-YOLOE+, with its NMS in the model and without."""
 
-import json
 import os
 import subprocess
 import sys
@@ -22,12 +21,12 @@ import numpy as np
 import ppyoloe_small as small
 import pytest
 import yaml
-from act import config, data, evaluate, inference, int8_check, predictor
+from act import config, evaluate, int8_check, predictor
 from act.compress import job
 from act.errors import UserError
 from act.program.inspect import dequantized
 from act.program.model import Model, ModelFiles
-from conftest import PROJECT
+from conftest import PROJECT, annotate
 
 YAML = os.path.join(PROJECT, 'configs', 'ppyoloe_plus_crn_l_80e_qat.yml')
 NMS = config.load(YAML, {'Preset': 'without_nms'}).own_nms
@@ -148,32 +147,8 @@ def settings_of(models, reader, shapes, name):
 def found_by_it(models, reader, shapes, tmp_path_factory):
     """An annotation file that holds what the model with NMS finds: its random
     weights find nothing of what there is."""
-    settings = settings_of(models, reader, shapes, 'nms')
-    opened = data.open_reader(settings.Reader)
-    images = opened.val().take(7)
-    made = predictor.plan(ModelFiles(settings.Global.model_dir),
-                          settings.Deploy.cpu,
-                          mkldnn=False,
-                          threads=1)
-    done, = inference.run([predictor.Predictor(made)], opened.pipeline,
-                          images.records)
-    rows = []
-    for found in done.detections:
-        for row in found.boxes[np.argsort(-found.boxes[:, 1])[:20]]:
-            x1, y1, x2, y2 = map(float, row[2:])
-            rows.append({
-                'id': len(rows) + 1,
-                'image_id': found.image_id,
-                'category_id': images.category_ids[int(row[0])],
-                'bbox': [x1, y1, x2 - x1, y2 - y1],
-                'area': (x2 - x1) * (y2 - y1),
-                'iscrowd': 0
-            })
-    with open(images.annotation_path) as f:
-        content = json.load(f)
-    path = tmp_path_factory.mktemp('found') / 'found.json'
-    path.write_text(json.dumps(dict(content, annotations=rows)))
-    return str(path)
+    return annotate(settings_of(models, reader, shapes, 'nms'), 7,
+                    str(tmp_path_factory.mktemp('found') / 'found.json'))
 
 
 def test_evaluation_with_and_without(models, reader, shapes, found_by_it,

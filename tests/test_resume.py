@@ -23,7 +23,7 @@ import visualdl
 from act import files
 from act.compress import checkpoint, loop
 from act.errors import UserError
-from conftest import PROJECT, YAML, run_script
+from conftest import PROJECT, call_script
 
 SCRIPT = os.path.join(PROJECT, 'run.py')
 
@@ -175,32 +175,12 @@ def test_work_of_the_dead_is_cleared_of_the_living_not(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def arguments(float_model, shapes):
-    return [
-        SCRIPT, '--config_path', YAML, '-o', 'Global.model_dir=' + float_model,
-        'Reader.dataset_dir=' + shapes, 'TrainConfig.train_iter=5',
-        'TrainConfig.eval_iter=2', 'TrainConfig.eval_images=4',
-        'TrainConfig.batch_size=1', 'TrainConfig.checkpoint_iter=1',
-        'TrainConfig.optimizer_builder.optimizer={type: Momentum}',
-        'TrainConfig.learning_rate={type: PiecewiseDecay, boundaries: [1, 3], '
-        'values: [0.001, 0.0005, 0.0001]}',
-        'Quantization={strategy: qat, weight_rounding: gptq, algo: avg, '
-        'calibration_images: 2}'
-    ]
-
-
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory, arguments):
-    """The run that nobody stops."""
-    place = str(tmp_path_factory.mktemp('resume') / 'whole')
-    log = place + '.log'
-    assert killing.start(arguments, place, log).wait() == 0
-    assert killing.leftovers(place) == []
-    return place
+def arguments(training):
+    return [SCRIPT, *training, 'TrainConfig.batch_size=4']
 
 
 @pytest.mark.usefixtures('signals_arrive')
-def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, whole):
+def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, trained):
     place, log = str(tmp_path / 'place'), str(tmp_path / 'log')
     more = ['--use_vdl', '--vdl_log_dir', str(tmp_path / 'vdl')]
     for moment, number, left in [
@@ -219,7 +199,7 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, whole):
     again = killing.start(arguments + more, place, log)
     with open(log, encoding='utf-8') as f:
         assert again.wait() == 0, f.read()
-    assert killing.result(place) == killing.result(whole)
+    assert killing.result(place) == killing.result(trained)
     # The model so far goes when the whole one is there.
     assert killing.leftovers(place) == []
     # Each part of the log is a file; one that had nothing to do has none.
@@ -240,10 +220,13 @@ def test_a_file_that_grows_too_large(tmp_path, arguments):
         'import resource, runpy, signal, sys\n'
         'sys.path.insert(0, %r)\n'
         'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
-        'resource.setrlimit(resource.RLIMIT_FSIZE, (7000000, 7000000))\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n'
         'runpy.run_path(%r, run_name="__main__")' % (PROJECT, SCRIPT)
     ]
-    process = killing.start(limited + arguments[1:], place, log)
+    process = killing.start([
+        *limited, *arguments[1:], 'Quantization.weight_rounding=nearest',
+        'TrainConfig.train_iter=1'
+    ], place, log)
     assert process.wait() == 2
     with open(log, encoding='utf-8') as f:
         said = f.read()
@@ -258,8 +241,8 @@ def test_a_file_that_grows_too_large(tmp_path, arguments):
     (['--resume', '-o', 'Quantization.strategy=ptq'], 'is for training'),
     (['--use_vdl', '-o', 'Quantization.strategy=ptq'], 'is for training'),
 ])
-def test_asked_for_in_vain(tmp_path, arguments, more, said):
-    result = run_script('run.py', *arguments[1:], *more, cwd=str(tmp_path))
-    assert result.returncode == 2
-    assert said in result.stderr.splitlines()[-1]
+def test_asked_for_in_vain(tmp_path, training, more, said, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert call_script('run.py', *training, *more) == 2
+    assert said in capfd.readouterr().err.splitlines()[-1]
     assert os.listdir(str(tmp_path)) == []
