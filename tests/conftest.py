@@ -219,7 +219,7 @@ def training(small_settings):
         'TrainConfig.eval_images=5', 'TrainConfig.checkpoint_iter=1',
         'TrainConfig.optimizer_builder.optimizer={type: Momentum}',
         'TrainConfig.learning_rate={type: PiecewiseDecay, boundaries: [1, 3], '
-        'values: [0.001, 0.0005, 0.0001]}',
+        'values: [0.01, 0.005, 0.001]}',
         'Quantization={strategy: qat, weight_rounding: gptq, algo: avg, '
         'calibration_images: 2}'
     ]
