@@ -66,7 +66,7 @@ test: setup
 	$(PY) -m pytest -q tests
 
 # Without Paddle in the process, which AddressSanitizer does not stand.
-FUZZED := deformable depthwise
+FUZZED := deformable depthwise nms
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -Wall -Wno-psabi
 
 test-ops-asan:

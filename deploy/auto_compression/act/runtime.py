@@ -237,9 +237,9 @@ _LIMITS = {
 
 
 def cpu_extensions() -> List[str]:
-    """Which vector extensions that matter to oneDNN it may use here, among avx2,
-    avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_int8, amx_bf16: those of
-    the CPU, within ONEDNN_MAX_CPU_ISA (or DNNL_MAX_CPU_ISA, its older name)."""
+    """Which vector extensions that matter to oneDNN it may use here: those of
+    `_EXTENSIONS` that the CPU has, within ONEDNN_MAX_CPU_ISA (or
+    DNNL_MAX_CPU_ISA, its older name)."""
     limit = os.environ.get('ONEDNN_MAX_CPU_ISA') or os.environ.get(
         'DNNL_MAX_CPU_ISA') or ''
     allowed = _LIMITS.get(limit.upper(), _EXTENSIONS)
