@@ -211,11 +211,11 @@ def small_settings(small_detector, shapes, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def training(small_settings):
-    """Arguments of run.py for a training of five iterations, the batch left
-    out."""
+    """Arguments of run.py for a training of nine iterations, the batch left
+    out. More than a test stops at: a signal must not come too late."""
     return [
         '--config_path', YAML, '-o', *small_settings,
-        'TrainConfig.train_iter=5', 'TrainConfig.eval_iter=2',
+        'TrainConfig.train_iter=9', 'TrainConfig.eval_iter=2',
         'TrainConfig.eval_images=5', 'TrainConfig.checkpoint_iter=1',
         'TrainConfig.optimizer_builder.optimizer={type: Momentum}',
         'TrainConfig.learning_rate={type: PiecewiseDecay, boundaries: [1, 3], '

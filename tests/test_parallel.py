@@ -228,7 +228,7 @@ def test_two_processes_train_as_one(two, trained):
     """Ranges are kept after calibration, so that nothing but the order of sums
     differs."""
     assert losses(two) == pytest.approx(losses(trained), rel=1e-3)
-    assert len(losses(two)) == 5 and len(set(losses(two))) == 5
+    assert len(losses(two)) == 9 and len(set(losses(two))) == 9
     ours, theirs = weights(two), weights(trained)
     assert len(ours) > 10000
     assert np.abs(ours - theirs).max() <= 1
@@ -253,7 +253,7 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two,
         assert killing.wait_for_checkpoint(process, place, moment), content(log)
         return process
 
-    process = until(1)
+    process = until(2)
     os.kill(killing.process_of(1, process), signal.SIGKILL)
     begin = time.monotonic()
     assert process.wait() != 0
@@ -268,7 +268,7 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two,
     assert 'the number of processes was 2' in capfd.readouterr().err
 
     command.append('--resume')
-    process = until(2)
+    process = until(4)
     process.send_signal(signal.SIGTERM)
     assert process.wait() != 0
     of_first = content(os.path.join(place, 'log', 'workerlog.0'))

@@ -209,7 +209,7 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, trained):
         tags = reader.get_tags().get('scalar', [])
         if 'loss' in tags:
             steps |= {d.id for d in reader.get_data('scalar', 'loss')}
-    assert {3, 4} <= steps <= {1, 2, 3, 4, 5}
+    assert 4 in steps and steps <= set(range(1, 10))
 
 
 def test_a_file_that_grows_too_large(tmp_path, arguments):
