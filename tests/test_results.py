@@ -43,6 +43,9 @@ def one_of_each():
             'cat': 50.0,
             'dog': None
         },
+        'counts': {
+            'fused': 120
+        },
     }
     for field in results.FIELDS.values():
         if field.name not in made:
@@ -98,6 +101,9 @@ def test_all_fields_and_all_null():
     ('per_class', {
         'cat': 101
     }, 'per_class: cat: 101'),
+    ('rewrites', {
+        'fused': -1
+    }, 'rewrites: fused: -1'),
     ('latency_stable', 1, 'latency_stable: 1'),
     ('time', '2026-11-24 10:00:00', 'time:'),
     ('time', '2026-11-24T10:00:00+02:00', 'time:'),

@@ -87,6 +87,13 @@ _KINDS: Dict[str, Dict[str, Any]] = {
             'maximum': 100
         }
     },
+    'counts': {
+        'type': 'object',
+        'additionalProperties': {
+            'type': 'integer',
+            'minimum': 0
+        }
+    },
 }
 # Limits of numbers, and how tables show them.
 _UNITS: Dict[str, Tuple[Optional[float], Optional[float], str]] = {
@@ -127,7 +134,7 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('skipped_images', 'count', '',
               'images left out as missing or broken; null: none'),
         Field('deleted_passes', 'texts', '', 'IR passes left out'),
-        Field('rewrites', 'numbers', '',
+        Field('rewrites', 'counts', '',
               'places that each rewrite made faster, see --no_rewrite'),
         Field('unverified_options', 'texts', '',
               'options asked for that Paddle cannot report back'),
@@ -432,7 +439,7 @@ def _rows(record: Record, group: str) -> List[List[str]]:
         value = record.get(field.name)
         if value is None:
             continue
-        if field.kind == 'numbers':
+        if field.kind in ('numbers', 'counts'):
             number = Field('', 'number', field.unit, '')
             rows += [[
                 '%s: %s' % (field.name, name),
