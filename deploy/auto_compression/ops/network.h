@@ -58,6 +58,7 @@ inline void Check(int status, const char* what) {
 }
 
 struct Destroy {
+  void operator()(dnnl_stream* p) { dnnl_stream_destroy(p); }
   void operator()(dnnl_memory_desc* p) { dnnl_memory_desc_destroy(p); }
   void operator()(dnnl_memory* p) { dnnl_memory_destroy(p); }
   void operator()(dnnl_primitive* p) { dnnl_primitive_destroy(p); }
@@ -125,8 +126,10 @@ class Network {
   Network(const std::string& text, const std::vector<Input>& inputs,
           const std::vector<Parameter>& parameters)
       : inputs_(inputs), parameters_(parameters) {
-    Check(dnnl_stream_create(&stream_, Engine(), onednn::kDefaultStream),
+    dnnl_stream* stream = nullptr;
+    Check(dnnl_stream_create(&stream, Engine(), onednn::kDefaultStream),
           "a stream");
+    stream_.reset(stream);
     std::istringstream lines(text);
     std::string line;
     while (std::getline(lines, line)) {
@@ -155,10 +158,10 @@ class Network {
       dnnl_memory_set_data_handle(results_[i], outputs[i]);
     for (const Step& step : steps_)
       Check(
-          dnnl_primitive_execute(step.primitive.get(), stream_,
+          dnnl_primitive_execute(step.primitive.get(), stream_.get(),
                                  step.arguments.size(), step.arguments.data()),
           "a step run");
-    dnnl_stream_wait(stream_);
+    dnnl_stream_wait(stream_.get());
   }
 
  private:
@@ -716,9 +719,9 @@ class Network {
     const Own<dnnl_primitive> reorder(primitive);
     const dnnl_exec_arg_t arguments[] = {{onednn::kSource, from},
                                          {onednn::kResult, result}};
-    Check(dnnl_primitive_execute(primitive, stream_, 2, arguments),
+    Check(dnnl_primitive_execute(primitive, stream_.get(), 2, arguments),
           "a reorder of weights");
-    Check(dnnl_stream_wait(stream_), "a reorder of weights");
+    Check(dnnl_stream_wait(stream_.get()), "a reorder of weights");
     return result;
   }
 
@@ -770,7 +773,7 @@ class Network {
   std::vector<Input> inputs_;
   std::vector<std::vector<int64_t>> outputs_;
   std::vector<Parameter> parameters_;  // while it is made
-  dnnl_stream* stream_ = nullptr;
+  Own<dnnl_stream> stream_;
   std::vector<Value> values_;
   std::vector<Own<void>> buffers_;
   std::vector<Own<dnnl_memory>> constants_;

@@ -51,6 +51,7 @@ const dnnl_version_t* dnnl_version(void);
 int dnnl_engine_create(dnnl_engine**, int kind, size_t index);
 int dnnl_stream_create(dnnl_stream**, dnnl_engine*, unsigned flags);
 int dnnl_stream_wait(dnnl_stream*);
+int dnnl_stream_destroy(dnnl_stream*);
 
 int dnnl_memory_desc_create_with_strides(dnnl_memory_desc**, int ndims,
                                          const dnnl_dims_t dims, int data_type,

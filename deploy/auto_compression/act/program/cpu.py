@@ -38,7 +38,7 @@ from .model import Model, ModelFiles
 from .observers import strip_observers
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 10
+VERSION = 11
 
 # What was done, beside a prepared program.
 DONE = 'rewrites.json'

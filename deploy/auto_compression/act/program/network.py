@@ -217,7 +217,7 @@ def _reads_convolution(parts: _Parts, op: Any) -> bool:
     if list(op.attr('dilations')) != [1, 1] or not _has_paddings(op) or \
             op.attr('data_format') not in ('NCHW', 'AnyLayout'):
         return False
-    if op.input('Bias') if 'Bias' in op.input_names else False:
+    if 'Bias' in op.input_names and op.input('Bias'):
         return False
     if id(op) in parts.quantized:
         step = parts.model.parameter(
@@ -230,7 +230,12 @@ def _reads_linear(parts: _Parts, op: Any) -> bool:
     if not parts.types.linear or op.attr('trans_x') or op.attr('trans_y'):
         return False
     it = parts.quantized.get(id(op))
-    weight = op.input('Y')[0] if it is None else it.weight.input('X')[0]
+    weight = op.input('Y')[0]
+    if it is not None:
+        weight = it.weight.input('X')[0]
+        step = parts.model.parameter(it.weight.input('Scale')[0])
+        if step.size != 1 and it.weight.attr('quant_axis') != 1:
+            return False
     return parts.is_parameter(weight) and len(
         parts.block.var(weight).shape) == 2
 
@@ -271,8 +276,8 @@ def _reads_resize(parts: _Parts, op: Any) -> bool:
 
 
 def _reads_concat(parts: _Parts, op: Any) -> bool:
-    return op.attr('axis') in (1, -3) and not (
-        op.input('AxisTensor') if 'AxisTensor' in op.input_names else False)
+    return op.attr('axis') in (1, -3) and not ('AxisTensor' in op.input_names
+                                               and op.input('AxisTensor'))
 
 
 def _reads_binary(parts: _Parts, op: Any) -> bool:
