@@ -260,7 +260,11 @@ def test_layers_left_in_float_are_left(attention, tmp_path):
     assert count.linear_int8 == len(LAYERS) - 2
     assert int8_check.failures(plan, count) == []
 
-    prepared = Model.load(plan.files)
+    plain = predictor.plan(files,
+                           CpuSection(int8_ops=['fc']),
+                           precision='int8',
+                           rewrites=())
+    prepared = Model.load(plain.files)
     names = {op.input('Y')[0] for op in prepared.ops if op.type == 'matmul_v2'}
     assert {'joined', 'last'} <= names
 
