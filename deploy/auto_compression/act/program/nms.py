@@ -18,8 +18,10 @@ in PicoDet-S with 6 classes, and most of the time of a detector whose scores are
 low everywhere, as untrained ones are.
 """
 
-from .. import runtime
-from .model import Model, static_mode
+from typing import Any, Dict, Optional
+
+from .exchange import exchange
+from .model import Model
 
 ATTRIBUTES = ('background_label', 'score_threshold', 'nms_top_k',
               'nms_threshold', 'keep_top_k', 'normalized')
@@ -37,29 +39,29 @@ def select_boxes(model: Model) -> int:
     Returns:
         number of operators changed.
     """
-    changed = 0
-    with static_mode(runtime.import_paddle()):
-        for block in model.program.blocks:
-            for index, op in enumerate(list(block.ops)):
-                if op.type != 'multiclass_nms3' or op.input('RoisNum') or \
-                        op.attr('nms_eta') != 1.0:
-                    continue
-                boxes = block.var(op.input('BBoxes')[0]).shape
-                scores = block.var(op.input('Scores')[0]).shape
-                if len(boxes) != 3 or boxes[2] != 4 or len(scores) != 3:
-                    continue
-                slots = {s: op.input(s) for s in ('BBoxes', 'Scores')}
-                outputs = {
-                    s: op.output(s)
-                    for s in ('Out', 'Index', 'NmsRoisNum')
-                }
-                attrs = {name: op.attr(name) for name in ATTRIBUTES}
-                block._remove_op(index, sync=False)
-                block._insert_op(index,
-                                 type='multiclass_nms_fast',
-                                 inputs=slots,
-                                 outputs=outputs,
-                                 attrs=attrs)
-                changed += 1
-            block._sync_with_cpp()
-    return changed
+    return exchange(model, _selection)
+
+
+def _selection(block: Any, op: Any) -> Optional[Dict[str, Any]]:
+    if op.type != 'multiclass_nms3' or op.input('RoisNum') or \
+            op.attr('nms_eta') != 1.0:
+        return None
+    boxes, scores = (block.var(op.input(s)[0]).shape
+                     for s in ('BBoxes', 'Scores'))
+    if len(boxes) != 3 or boxes[2] != 4 or len(scores) != 3:
+        return None
+    return {
+        'type': 'multiclass_nms_fast',
+        'inputs': {
+            s: op.input(s)
+            for s in ('BBoxes', 'Scores')
+        },
+        'outputs': {
+            s: op.output(s)
+            for s in ('Out', 'Index', 'NmsRoisNum')
+        },
+        'attrs': {
+            name: op.attr(name)
+            for name in ATTRIBUTES
+        }
+    }

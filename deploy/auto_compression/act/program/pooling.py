@@ -18,8 +18,10 @@ blocked layouts around it is the reference implementation: 240 of 800 ms in
 PP-YOLOE+_crn_l_80e, one thread, AVX-512. Its global pooling is not.
 """
 
-from .. import runtime
-from .model import Model, static_mode
+from typing import Any, Dict, Optional
+
+from .exchange import exchange
+from .model import Model
 
 
 def mean_to_pooling(model: Model) -> int:
@@ -33,27 +35,27 @@ def mean_to_pooling(model: Model) -> int:
     Returns:
         number of operators changed.
     """
-    changed = 0
-    with static_mode(runtime.import_paddle()):
-        for block in model.program.blocks:
-            for index, op in enumerate(list(block.ops)):
-                if op.type != 'reduce_mean' or not op.attr('keep_dim') or \
-                        op.attr('reduce_all'):
-                    continue
-                source, result = op.input('X')[0], op.output('Out')[0]
-                axes = sorted(axis % 4 for axis in op.attr('dim'))
-                if len(block.var(source).shape) != 4 or axes != [2, 3]:
-                    continue
-                block._remove_op(index, sync=False)
-                block._insert_op(index,
-                                 type='pool2d',
-                                 inputs={'X': [source]},
-                                 outputs={'Out': [result]},
-                                 attrs={
-                                     'pooling_type': 'avg',
-                                     'ksize': [1, 1],
-                                     'global_pooling': True
-                                 })
-                changed += 1
-            block._sync_with_cpp()
-    return changed
+    return exchange(model, _pooling)
+
+
+def _pooling(block: Any, op: Any) -> Optional[Dict[str, Any]]:
+    if op.type != 'reduce_mean' or not op.attr('keep_dim') or \
+            op.attr('reduce_all'):
+        return None
+    axes = sorted(axis % 4 for axis in op.attr('dim'))
+    if len(block.var(op.input('X')[0]).shape) != 4 or axes != [2, 3]:
+        return None
+    return {
+        'type': 'pool2d',
+        'inputs': {
+            'X': op.input('X')
+        },
+        'outputs': {
+            'Out': op.output('Out')
+        },
+        'attrs': {
+            'pooling_type': 'avg',
+            'ksize': [1, 1],
+            'global_pooling': True
+        }
+    }

@@ -17,8 +17,10 @@ oneDNN has no fast product where both operands are broadcast: 24 of them are 100
 of 3300 ms in DINO-R50 at 800 x 1088 (`ref:any` in its log), for 14 MFLOP.
 """
 
-from .. import runtime
-from .model import Model, static_mode
+from typing import Any, Dict, Optional
+
+from .exchange import exchange
+from .model import Model
 from .unsigned import add_parameter
 
 
@@ -33,34 +35,31 @@ def outer_to_matmul(model: Model) -> int:
     Returns:
         number of products changed.
     """
-    changed = 0
-    with static_mode(runtime.import_paddle()):
-        for block in model.program.blocks:
-            for index, op in enumerate(list(block.ops)):
-                if op.type != 'elementwise_mul' or op.attr('axis') != -1:
-                    continue
-                column, row = op.input('X')[0], op.input('Y')[0]
-                shape = block.var(column).shape
-                if len(shape) < 2 or shape[-1] != 1 or \
-                        not block.var(row).persistable or \
-                        len(block.var(row).shape) != 1 or \
-                        block.var(row).shape[0] < 2:
-                    continue
-                result = op.output('Out')[0]
-                matrix = add_parameter(model, block, result + '.row',
-                                       model.parameter(row)[None])
-                block._remove_op(index, sync=False)
-                block._insert_op(index,
-                                 type='matmul_v2',
-                                 inputs={
-                                     'X': [column],
-                                     'Y': [matrix]
-                                 },
-                                 outputs={'Out': [result]},
-                                 attrs={
-                                     'trans_x': False,
-                                     'trans_y': False
-                                 })
-                changed += 1
-            block._sync_with_cpp()
-    return changed
+
+    def product(block: Any, op: Any) -> Optional[Dict[str, Any]]:
+        if op.type != 'elementwise_mul' or op.attr('axis') != -1:
+            return None
+        column, row = (block.var(op.input(s)[0]) for s in ('X', 'Y'))
+        if len(column.shape) < 2 or column.shape[-1] != 1 or \
+                not row.persistable or len(row.shape) != 1 or \
+                row.shape[0] < 2:
+            return None
+        matrix = add_parameter(model, block,
+                               op.output('Out')[0] + '.row',
+                               model.parameter(row.name)[None])
+        return {
+            'type': 'matmul_v2',
+            'inputs': {
+                'X': [column.name],
+                'Y': [matrix]
+            },
+            'outputs': {
+                'Out': op.output('Out')
+            },
+            'attrs': {
+                'trans_x': False,
+                'trans_y': False
+            }
+        }
+
+    return exchange(model, product)
