@@ -64,3 +64,15 @@ class Graph:
         if len(readers) == 1 and readers[0].type == kind:
             return readers[0]
         return None
+
+
+def readers_behind(block: Any, index: int, name: str) -> List[Any]:
+    """The operators that read a name as the operator at an index wrote it, in
+    the block as it is now."""
+    readers = []
+    for op in block.ops[index + 1:]:
+        if name in op.input_arg_names:
+            readers.append(op)
+        if name in op.output_arg_names:
+            break
+    return readers

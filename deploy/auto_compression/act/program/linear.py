@@ -36,6 +36,7 @@ from typing import Any, Dict, Optional, Tuple
 import numpy as np
 
 from .. import runtime
+from .graph import readers_behind
 from .model import Model, static_mode
 from .unsigned import (
     Quantized,
@@ -181,12 +182,7 @@ def _convert(model: Model, block: Any, layer: Quantized, saturates: bool,
 def _bias_after(model: Model, block: Any, index: int, name: str,
                 size: int) -> Optional[Any]:
     """The addition of a bias that alone reads `name`, as written at `index`."""
-    readers = []
-    for op in block.ops[index + 1:]:
-        if name in op.input_arg_names:
-            readers.append(op)
-        if name in op.output_arg_names:
-            break
+    readers = readers_behind(block, index, name)
     if len(readers) != 1 or readers[0].type != 'elementwise_add' or \
             readers[0].input('X') != [name]:
         return None

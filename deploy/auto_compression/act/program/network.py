@@ -57,7 +57,13 @@ from .fold import drop_variables, fold
 from .graph import Graph
 from .linear import weight_of
 from .model import Model, static_mode
-from .unsigned import Quantized, prune, quantized, source_scale
+from .unsigned import (
+    Quantized,
+    add_parameter,
+    prune,
+    quantized,
+    source_scale,
+)
 
 # One operator for each number of outputs, up to the largest there is.
 OPERATOR = 'onednn_network_%d'
@@ -247,9 +253,18 @@ def _reads_layer_norm(parts: _Parts, op: Any) -> bool:
 
 def _reads_norm(parts: _Parts, op: Any) -> bool:
     """Only one that follows a convolution, and joins its weights."""
+    writer = _followed(parts, op)
+    return writer is not None and writer.type in CONVOLUTIONS
+
+
+def _followed(parts: _Parts, op: Any) -> Optional[Any]:
+    """The layer whose result an operator, and no other, reads first."""
     writer = parts.graph.writer(op, 'X')
-    return writer is not None and writer.type in CONVOLUTIONS and \
-        parts.can(writer) and len(parts.graph.readers(writer, 'Output')) == 1
+    if writer is None or writer.type not in WEIGHTED or \
+            not parts.can(writer) or len(
+                parts.graph.readers_of(writer, op.input('X')[0])) != 1:
+        return None
+    return writer
 
 
 def _reads_pooling(parts: _Parts, op: Any) -> bool:
@@ -297,10 +312,8 @@ def _reads_binary(parts: _Parts, op: Any) -> bool:
 
 
 def _is_bias(parts: _Parts, op: Any) -> bool:
-    writer = parts.graph.writer(op, 'X')
-    if writer is None or writer.type not in WEIGHTED or \
-            not parts.can(writer) or len(
-                parts.graph.readers_of(writer, op.input('X')[0])) != 1:
+    writer = _followed(parts, op)
+    if writer is None:
         return False
     size = parts.block.var(op.input('X')[0]).shape
     shape = tuple(parts.block.var(op.input('Y')[0]).shape)
@@ -361,7 +374,11 @@ class _Step:
     then: List[Tuple] = field(default_factory=list)
     bias: Optional[np.ndarray] = None
     factor: Optional[np.ndarray] = None  # of a batch norm, by channel
-    others: List[str] = field(default_factory=list)  # sources of `then`
+
+    @property
+    def others(self) -> List[str]:
+        """The values that `then` reads."""
+        return [one[1] for one in self.then if one[0] in ('add', 'mul')]
 
 
 class _Writer:
@@ -373,16 +390,16 @@ class _Writer:
         self.block = block
         self.parts = parts
         self.part = list(part)
-        members = {id(op) for op in part}
+        self.members = {id(op) for op in part}
         self.inputs = list(
             dict.fromkeys(n for op in part for n, writer in parts.sources(op)
-                          if writer is None or id(writer) not in members))
+                          if writer is None or id(writer) not in self.members))
         self.outputs = [
             n for op in part for n in self._results(op) if any(
-                self._is_outside(reader, members)
+                self._is_outside(reader)
                 for reader in parts.graph.readers_of(op, n))
         ]
-        self.steps = self._fuse(members)
+        self.steps = self._fuse()
         self.needed = self._forms()
         self.lines: List[str] = []
         self.values: Dict[Tuple[str, Form], int] = {}
@@ -393,15 +410,15 @@ class _Writer:
     def _results(op: Any) -> List[str]:
         return op.output(_RESULT.get(op.type, 'Out'))
 
-    def _is_outside(self, reader: Any, members: Set[int]) -> bool:
+    def _is_outside(self, reader: Any) -> bool:
         """Whether a reader needs the value itself: it is no operator of this
         network, nor a quantizer that only its convolutions read."""
         if reader.type == 'quantize_linear':
             return any(
-                id(r) not in members or id(r) not in self.parts.quantized
+                id(r) not in self.members or id(r) not in self.parts.quantized
                 for back in self.parts.graph.readers(reader, 'Y')
                 for r in self.parts.graph.readers(back, 'Y'))
-        return id(reader) not in members
+        return id(reader) not in self.members
 
     def fits(self) -> bool:
         """Whether the operator can stand where all its inputs are there and
@@ -415,22 +432,20 @@ class _Writer:
         of the network may come after one that reads an output.
         """
         index, graph = self.parts.index, self.parts.graph
-        members = {id(op) for op in self.part}
         after = [
             index[id(writer)] for op in self.part
             for _, writer in self.parts.sources(op)
-            if writer is not None and id(writer) not in members
+            if writer is not None and id(writer) not in self.members
         ]
         before = [
             index[id(reader)] for op in self.part for n in self._results(op)
-            for reader in graph.readers_of(op, n)
-            if self._is_outside(reader, members)
+            for reader in graph.readers_of(op, n) if self._is_outside(reader)
         ]
         if not before or after and max(after) >= min(before):
             return None
         return min(before)
 
-    def _fuse(self, members: Set[int]) -> List[_Step]:
+    def _fuse(self) -> List[_Step]:
         """The steps, with batch norms, biases, activations, additions and
         products joined to what they follow."""
         steps: List[_Step] = []
@@ -443,17 +458,16 @@ class _Writer:
                          self._results(op)[0])
             if op.type in WEIGHTED or op.type in ('elementwise_add',
                                                   'elementwise_mul'):
-                self._absorb(step, members, made, done)
+                self._absorb(step, made, done)
             made.add(step.result)
             steps.append(step)
         return steps
 
-    def _absorb(self, step: _Step, members: Set[int], made: Set[str],
-                done: Set[int]) -> None:
+    def _absorb(self, step: _Step, made: Set[str], done: Set[int]) -> None:
         last = step.op
         while step.result not in self.outputs:
             readers = self.parts.graph.readers_of(last, step.result)
-            if len(readers) != 1 or id(readers[0]) not in members:
+            if len(readers) != 1 or id(readers[0]) not in self.members:
                 return
             op = readers[0]
             if op.type == 'batch_norm':
@@ -477,7 +491,6 @@ class _Writer:
                             self.block.var(other).shape != shape:
                         return
                     step.then.append((op.type[len('elementwise_'):], other))
-                    step.others.append(other)
             elif op.type in _FUNCTIONS:
                 if len(step.then) > 2:
                     return
@@ -558,13 +571,9 @@ class _Writer:
         names = []
         for suffix, value in self.parameters:
             digest.update(value.tobytes())
-            names.append('%s.%s' % (stem, suffix))
-            self.block.create_var(name=names[-1],
-                                  shape=list(value.shape),
-                                  dtype=str(value.dtype),
-                                  persistable=True)
-            self.model.scope.var(names[-1])
-            self.model.set_parameter(names[-1], value)
+            names.append(
+                add_parameter(self.model, self.block, '%s.%s' % (stem, suffix),
+                              value, str(value.dtype)))
         # The operator knows a network by its text.
         self.lines.insert(0, 'parameters %s' % digest.hexdigest())
         for op in self.part:

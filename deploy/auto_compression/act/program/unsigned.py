@@ -38,6 +38,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from .. import runtime
+from .graph import readers_behind
 from .model import Model, static_mode
 
 # The least that an operator gives, whatever it is given.
@@ -265,12 +266,7 @@ def source_scale(highest: float, least: float, room: int) -> Tuple[float, int]:
 
 def _norm_after(block: Any, index: int, name: str) -> Optional[Any]:
     """The batch norm that alone reads `name`, as written at `index`."""
-    readers = []
-    for op in block.ops[index + 1:]:
-        if name in op.input_arg_names:
-            readers.append(op)
-        if name in op.output_arg_names:
-            break
+    readers = readers_behind(block, index, name)
     if len(readers) != 1 or readers[0].type != 'batch_norm':
         return None
     # Its result will be written earlier: nothing may touch it in between.
@@ -293,15 +289,18 @@ def _is_added(block: Any, index: int, norm: Optional[Any], name: str) -> bool:
     return False
 
 
-def add_parameter(model: Model, block: Any, name: str,
-                  value: np.ndarray) -> str:
-    """Make a parameter, float32. Returns its name."""
+def add_parameter(model: Model,
+                  block: Any,
+                  name: str,
+                  value: np.ndarray,
+                  dtype: str = 'float32') -> str:
+    """Make a parameter of this dtype. Returns its name."""
     block.create_var(name=name,
                      shape=list(value.shape),
-                     dtype='float32',
+                     dtype=dtype,
                      persistable=True)
     model.scope.var(name)
-    model.set_parameter(name, value.astype(np.float32))
+    model.set_parameter(name, value.astype(dtype))
     return name
 
 
