@@ -62,22 +62,15 @@ def main() -> None:
     from act.program import faster
     settings, model_path = deployed.find(args.config_path, args.model_path,
                                          cli.parse_overrides(args.opt))
-    files.check_writable(args.output_dir,
-                         "--output_dir '%s'" % args.output_dir,
-                         directory=True)
-    if args.output_json:
-        files.check_writable(args.output_json,
-                             "--output_json '%s'" % args.output_json,
-                             directory=False)
-    options = run.Options(
-        precision='auto' if args.precision == 'paddle' else args.precision,
-        use_mkldnn=args.use_mkldnn,
-        threads=args.cpu_threads,
-        batch_size=args.batch_size,
-        runs=args.runs,
-        output_dir=args.output_dir,
-        output_json=args.output_json,
-        rewrites=faster.chosen(args.no_rewrite))
+    files.check_outputs(args.output_dir, args.output_json)
+    options = run.Options(precision=args.precision,
+                          use_mkldnn=args.use_mkldnn,
+                          threads=args.cpu_threads,
+                          batch_size=args.batch_size,
+                          runs=args.runs,
+                          output_dir=args.output_dir,
+                          output_json=args.output_json,
+                          rewrites=faster.chosen(args.no_rewrite))
     run.profile(settings, model_path, options, sys.argv, args.compare)
 
 

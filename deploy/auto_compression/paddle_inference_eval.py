@@ -85,28 +85,22 @@ def main() -> None:
                                          cli.parse_overrides(args.opt))
     # One process checks: it makes directories, and takes them away again.
     if launched.rank == 0:
-        files.check_writable(args.output_dir,
-                             "--output_dir '%s'" % args.output_dir,
-                             directory=True)
-        if args.output_json:
-            files.check_writable(args.output_json,
-                                 "--output_json '%s'" % args.output_json,
-                                 directory=False)
-    options = evaluate.Options(
-        precision='auto' if args.precision == 'paddle' else args.precision,
-        use_mkldnn=args.use_mkldnn,
-        threads=args.cpu_threads or settings.Deploy.cpu.threads
-        or launched.threads(),
-        batch_size=args.batch_size,
-        num_images=args.num_images,
-        per_class=args.per_class,
-        benchmark=args.benchmark,
-        check=args.check,
-        skip_bad_images=args.skip_bad_images,
-        score_threshold=args.score_threshold,
-        output_dir=args.output_dir,
-        output_json=args.output_json,
-        rewrites=faster.chosen(args.no_rewrite))
+        files.check_outputs(args.output_dir, args.output_json)
+    options = evaluate.Options(precision=args.precision,
+                               use_mkldnn=args.use_mkldnn,
+                               threads=args.cpu_threads
+                               or settings.Deploy.cpu.threads
+                               or launched.threads(),
+                               batch_size=args.batch_size,
+                               num_images=args.num_images,
+                               per_class=args.per_class,
+                               benchmark=args.benchmark,
+                               check=args.check,
+                               skip_bad_images=args.skip_bad_images,
+                               score_threshold=args.score_threshold,
+                               output_dir=args.output_dir,
+                               output_json=args.output_json,
+                               rewrites=faster.chosen(args.no_rewrite))
     if args.image_file:
         if launched.rank:
             return

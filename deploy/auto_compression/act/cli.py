@@ -145,6 +145,11 @@ def add_flag(parser: argparse.ArgumentParser,
                         help=help)
 
 
+def precision(text: str) -> str:
+    """A precision; 'paddle' is PaddleDetection's word for auto."""
+    return 'auto' if text == 'paddle' else text
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The options that say which model runs, and how."""
     parser.add_argument(
@@ -158,6 +163,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help='model directory (default: the most recent result of run.py)')
     parser.add_argument(
         '--precision',
+        type=precision,
         default='auto',
         choices=['auto', 'paddle', 'fp32', 'bf16', 'int8'],
         help='auto (also: paddle): int8 if the model is quantized, else fp32. '

@@ -14,7 +14,7 @@
 """Evaluates one deployed model, or two against each other."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import cv2
@@ -78,13 +78,8 @@ def _plans(settings: config.Settings, model_dir: str, compare: Optional[str],
     plans = [_plan(settings, model_dir, options)]
     if compare:
         plans.append(
-            plan(ModelFiles.named(settings.Global, compare),
-                 settings.Deploy.cpu,
-                 threads=options.threads,
-                 nms=settings.own_nms,
-                 input_list=settings.Global.input_mapping,
-                 where=settings.path,
-                 rewrites=options.rewrites))
+            _plan(settings, compare,
+                  replace(options, precision='auto', use_mkldnn=None)))
     return plans
 
 

@@ -175,6 +175,17 @@ def writing(what: str) -> Iterator[None]:
             (what, said, " ('%s')" % name if name else '')) from None
 
 
+def check_outputs(directory: str, record: Optional[str]) -> None:
+    """`check_writable` of --output_dir and, if it is given, --output_json.
+
+    Raises:
+        UserError: one of them cannot be written.
+    """
+    check_writable(directory, "--output_dir '%s'" % directory, directory=True)
+    if record:
+        check_writable(record, "--output_json '%s'" % record, directory=False)
+
+
 def check_writable(path: str, what: str, *, directory: bool) -> None:
     """Check before slow work that its result can be written.
 
