@@ -180,6 +180,25 @@ class Network {
     std::vector<dnnl_exec_arg_t> arguments;
   };
 
+  // TYPE SCALE SHIFT.
+  struct Form {
+    int type;
+    float scale, shift;
+    bool quantized() const {
+      return type == onednn::kU8 || type == onednn::kS8;
+    }
+  };
+
+  // How a layer with weights begins. `scales` is the number of a parameter, -1
+  // for none.
+  struct Layer {
+    int id, from;
+    Form form;
+    const Parameter& weight;
+    const Parameter& bias;
+    int scales;
+  };
+
   // What follows the main part of a primitive, see ReadPostOperations.
   struct PostOperations {
     Own<dnnl_post_ops> operations;
@@ -244,6 +263,20 @@ class Network {
     return Own<dnnl_memory>(made);
   }
 
+  static Form ReadForm(std::istringstream& words) {
+    const int type = TypeOf(Next<std::string>(words));
+    const float scale = Next<float>(words);
+    return {type, scale, Next<float>(words)};
+  }
+
+  Layer ReadLayer(std::istringstream& words) {
+    const int id = Next<int>(words), from = Next<int>(words);
+    const Form form = ReadForm(words);
+    const Parameter& weight = ParameterAt(Next<int>(words));
+    const Parameter& bias = ParameterAt(Next<int>(words));
+    return {id, from, form, weight, bias, Next<int>(words)};
+  }
+
   Value& At(int id) {
     if (id < 0 || static_cast<size_t>(id) >= values_.size())
       throw std::runtime_error("no such value");
@@ -284,8 +317,7 @@ class Network {
   // `mul VALUE`; at last, for a quantized result, its scale and shift.
   //
   // flat: the shape of the result, if it is not that of its value.
-  PostOperations ReadPostOperations(std::istringstream& words, int type,
-                                    float scale, float shift,
+  PostOperations ReadPostOperations(std::istringstream& words, const Form& form,
                                     const std::vector<int64_t>& flat = {}) {
     PostOperations read;
     dnnl_post_ops* made = nullptr;
@@ -314,8 +346,9 @@ class Network {
               "a post-operation");
       }
     }
-    if (type == onednn::kU8 || type == onednn::kS8)
-      Check(dnnl_post_ops_append_eltwise(made, onednn::kLinear, scale, shift),
+    if (form.quantized())
+      Check(dnnl_post_ops_append_eltwise(made, onednn::kLinear, form.scale,
+                                         form.shift),
             "a post-operation");
     return read;
   }
@@ -353,27 +386,26 @@ class Network {
 
   void Move(std::istringstream& words) {
     const int id = Next<int>(words), from = Next<int>(words);
-    const int type = TypeOf(Next<std::string>(words));
-    const float scale = Next<float>(words), shift = Next<float>(words);
-    const Value& value = Make(id, At(from).dims, type, At(from).rows);
-    const bool quantized = type == onednn::kU8 || type == onednn::kS8;
+    const Form form = ReadForm(words);
+    const Value& value = Make(id, At(from).dims, form.type, At(from).rows);
     Own<dnnl_primitive_attr> attributes = Attributes(nullptr);
     std::vector<dnnl_exec_arg_t> arguments = {Argument(onednn::kSource, from),
                                               Argument(onednn::kResult, id)};
-    if (quantized) {
+    if (form.quantized()) {
       Check(dnnl_primitive_attr_set_scales_mask(attributes.get(),
                                                 onednn::kSource, 0),
             "attributes");
-      arguments.push_back({onednn::kScales | onednn::kSource,
-                           Constant(std::vector<float>{scale}, onednn::kF32)});
+      arguments.push_back(
+          {onednn::kScales | onednn::kSource,
+           Constant(std::vector<float>{form.scale}, onednn::kF32)});
     }
-    if (quantized && shift != 0) {
+    if (form.quantized() && form.shift != 0) {
       Check(dnnl_primitive_attr_set_zero_points_mask(attributes.get(),
                                                      onednn::kResult, 0),
             "attributes");
       arguments.push_back(
           {onednn::kZeroPoints | onednn::kResult,
-           Constant(std::vector<int32_t>{static_cast<int32_t>(shift)},
+           Constant(std::vector<int32_t>{static_cast<int32_t>(form.shift)},
                     onednn::kS32)});
     }
     dnnl_primitive_desc* made = nullptr;
@@ -385,22 +417,17 @@ class Network {
   }
 
   void Convolution(std::istringstream& words) {
-    const int id = Next<int>(words), from = Next<int>(words);
-    const int type = TypeOf(Next<std::string>(words));
-    const float scale = Next<float>(words), shift = Next<float>(words);
-    const Parameter& weight = ParameterAt(Next<int>(words));
-    const Parameter& bias = ParameterAt(Next<int>(words));
-    const int scales = Next<int>(words);
+    const Layer layer = ReadLayer(words);
     const int64_t groups = Next<int64_t>(words);
     dnnl_dims_t strides, before, after, dilates = {0, 0};
     for (auto* two : {&strides, &before, &after})
       for (int i = 0; i < 2; ++i) (*two)[i] = Next<int64_t>(words);
-    const PostOperations then = ReadPostOperations(words, type, scale, shift);
+    const PostOperations then = ReadPostOperations(words, layer.form);
 
-    const Value& source = At(from);
-    const auto& w = weight.dims;  // O, I / groups, height, width
+    const Value& source = At(layer.from);
+    const auto& w = layer.weight.dims;  // O, I / groups, height, width
     if (w.size() != 4 || groups < 1 || w[0] % groups ||
-        w[1] * groups != source.dims[1] || Count(bias.dims) != w[0])
+        w[1] * groups != source.dims[1] || Count(layer.bias.dims) != w[0])
       throw std::runtime_error("weights do not fit");
     Dims dims = {source.dims[0], w[0], 0, 0};
     for (int i = 0; i < 2; ++i)
@@ -411,15 +438,15 @@ class Network {
     std::vector<int64_t> shape = w;
     if (groups > 1) shape = {groups, w[0] / groups, w[1], w[2], w[3]};
     const Own<dnnl_memory_desc> weight_desc =
-        AnyLayout(shape, WeightType(At(from).type));
+        AnyLayout(shape, WeightType(At(layer.from).type));
     const Own<dnnl_memory_desc> bias_desc = Plain({w[0]}, onednn::kF32);
     const Own<dnnl_primitive_attr> attributes =
         Attributes(then.operations.get());
-    if (scales >= 0)
+    if (layer.scales >= 0)
       Check(dnnl_primitive_attr_set_scales_mask(
                 attributes.get(), onednn::kWeights, groups > 1 ? 3 : 1),
             "attributes");
-    const Value& value = Make(id, dims, type, false);
+    const Value& value = Make(layer.id, dims, layer.form.type, false);
     dnnl_primitive_desc* made = nullptr;
     Check(dnnl_convolution_forward_primitive_desc_create(
               &made, Engine(), onednn::kForwardInference, onednn::kConvolution,
@@ -427,34 +454,29 @@ class Network {
               value.desc.get(), strides, dilates, before, after,
               attributes.get()),
           "a convolution");
-    Weighted(made, id, from, weight, shape, bias, scales, then);
+    Weighted(made, layer, shape, then);
   }
 
   void Linear(std::istringstream& words) {
-    const int id = Next<int>(words), from = Next<int>(words);
-    const int type = TypeOf(Next<std::string>(words));
-    const float scale = Next<float>(words), shift = Next<float>(words);
-    const Parameter& weight = ParameterAt(Next<int>(words));
-    const Parameter& bias = ParameterAt(Next<int>(words));
-    const int scales = Next<int>(words);
-    const Dims d = At(from).dims;
+    const Layer layer = ReadLayer(words);
+    const Dims d = At(layer.from).dims;
     const int64_t rows = d[0] * d[3];
-    const auto& w = weight.dims;  // outputs, inputs
-    if (!At(from).rows || w.size() != 2 || w[1] != d[1] ||
-        Count(bias.dims) != w[0])
+    const auto& w = layer.weight.dims;  // outputs, inputs
+    if (!At(layer.from).rows || w.size() != 2 || w[1] != d[1] ||
+        Count(layer.bias.dims) != w[0])
       throw std::runtime_error("weights do not fit");
     const PostOperations then =
-        ReadPostOperations(words, type, scale, shift, {rows, w[0]});
+        ReadPostOperations(words, layer.form, {rows, w[0]});
     const Own<dnnl_primitive_attr> attributes =
         Attributes(then.operations.get());
-    if (scales >= 0)
+    if (layer.scales >= 0)
       Check(dnnl_primitive_attr_set_scales_mask(attributes.get(),
                                                 onednn::kWeights, 1),
             "attributes");
-    const int source_type = At(from).type;
-    Make(id, {d[0], w[0], 1, d[3]}, type, true);
+    const int source_type = At(layer.from).type;
+    Make(layer.id, {d[0], w[0], 1, d[3]}, layer.form.type, true);
     const Own<dnnl_memory_desc> source = Plain({rows, d[1]}, source_type);
-    const Own<dnnl_memory_desc> result = Plain({rows, w[0]}, type);
+    const Own<dnnl_memory_desc> result = Plain({rows, w[0]}, layer.form.type);
     const Own<dnnl_memory_desc> bias_desc = Plain({w[0]}, onednn::kF32);
     const Own<dnnl_memory_desc> weight_desc =
         AnyLayout(w, WeightType(source_type));
@@ -464,7 +486,7 @@ class Network {
             &made, Engine(), onednn::kForwardInference, source.get(),
             weight_desc.get(), bias_desc.get(), result.get(), attributes.get()),
         "a linear layer");
-    Weighted(made, id, from, weight, w, bias, scales, then);
+    Weighted(made, layer, w, then);
   }
 
   // The type of weights for a source of this one.
@@ -482,21 +504,20 @@ class Network {
     return Own<dnnl_memory_desc>(made);
   }
 
-  // Ends a step that has weights, a bias and, if not negative, scales.
-  void Weighted(dnnl_primitive_desc* made, int id, int from,
-                const Parameter& weight, const std::vector<int64_t>& shape,
-                const Parameter& bias, int scales, const PostOperations& then) {
-    const int64_t channels = Count(bias.dims);
+  // Ends a step that has weights, of this shape.
+  void Weighted(dnnl_primitive_desc* made, const Layer& layer,
+                const std::vector<int64_t>& shape, const PostOperations& then) {
+    const int64_t channels = Count(layer.bias.dims);
     std::vector<dnnl_exec_arg_t> arguments = {
-        Argument(onednn::kSource, from),
-        Argument(onednn::kResult, id),
-        {onednn::kWeights, Rearranged(weight, shape,
+        Argument(onednn::kSource, layer.from),
+        Argument(onednn::kResult, layer.id),
+        {onednn::kWeights, Rearranged(layer.weight, shape,
                                       dnnl_primitive_desc_query_md(
                                           made, onednn::kQueryWeights, 0))},
-        {onednn::kBias, Copied(bias, {channels})}};
-    if (scales >= 0)
+        {onednn::kBias, Copied(layer.bias, {channels})}};
+    if (layer.scales >= 0)
       arguments.push_back({onednn::kScales | onednn::kWeights,
-                           Copied(ParameterAt(scales), {channels})});
+                           Copied(ParameterAt(layer.scales), {channels})});
     for (const auto& one : then.sources)
       arguments.push_back(Argument(one.first, one.second));
     Finish(made, std::move(arguments));
@@ -568,15 +589,14 @@ class Network {
     const int id = Next<int>(words), from = Next<int>(words),
               other = Next<int>(words);
     const int algorithm = AlgorithmOf(Next<std::string>(words));
-    const int type = TypeOf(Next<std::string>(words));
-    const float scale = Next<float>(words), shift = Next<float>(words);
-    const PostOperations then = ReadPostOperations(words, type, scale, shift);
+    const Form form = ReadForm(words);
+    const PostOperations then = ReadPostOperations(words, form);
     for (int i = 0; i < 4; ++i)
       if (At(other).dims[i] != At(from).dims[i] && At(other).dims[i] != 1)
         throw std::runtime_error("sizes do not fit");
     const Own<dnnl_primitive_attr> attributes =
         Attributes(then.operations.get());
-    const Value& value = Make(id, At(from).dims, type, At(from).rows);
+    const Value& value = Make(id, At(from).dims, form.type, At(from).rows);
     dnnl_primitive_desc* made = nullptr;
     Check(dnnl_binary_primitive_desc_create(
               &made, Engine(), algorithm, At(from).desc.get(),
