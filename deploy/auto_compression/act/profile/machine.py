@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from ..errors import UserError
 
 SIZE = 1024  # of the matrices: 4 MB in fp32
 COPIED = 64 << 20  # bytes of each array: larger than a second-level cache
-TIMES = 15
+TIMES = 30
 _UNSET = ('OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE')
 
 
@@ -65,20 +65,30 @@ class Machine:
         return max(1e3 * gflop / rate, megabytes / self.gbytes_per_s)
 
 
+def environment(threads: int) -> Dict[str, str]:
+    """Environment of a process that is timed: so many threads, and OpenBLAS
+    free to choose.
+
+    Args:
+        threads: of OpenMP.
+    """
+    env = child.environment()
+    for name in _UNSET:
+        env.pop(name, None)
+    env['OMP_NUM_THREADS'] = str(threads)
+    return env
+
+
 def measure(threads: int) -> Machine:
     """Measure in a process of its own (2 seconds).
 
     Raises:
         UserError: that process failed.
     """
-    env = child.environment()
-    for name in _UNSET:
-        env.pop(name, None)
-    env['OMP_NUM_THREADS'] = str(threads)
     done = subprocess.run(
         [sys.executable, '-m', 'act.profile.machine',
          str(threads)],
-        env=env,
+        env=environment(threads),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -92,14 +102,34 @@ def measure(threads: int) -> Machine:
     return Machine(**json.loads(done.stdout))
 
 
-def _best(call: Callable[[], Any]) -> float:
-    """Seconds."""
+def best_seconds(call: Callable[[], Any]) -> float:
+    """The shortest time that a call took, of several."""
     found = []
     for _ in range(TIMES):
         start = time.perf_counter()
         call()
         found.append(time.perf_counter() - start)
     return min(found)
+
+
+def gemm_gflops() -> Dict[str, float]:
+    """Rates of oneDNN's products of two square matrices, in 1e9 multiplications
+    and additions a second, by precision: fp32, bf16 (if oneDNN has it on this
+    CPU), int8 (u8 times s8).
+
+    For a process of its own: the library takes its number of threads when it
+    is loaded.
+
+    Raises:
+        UserError: one that every CPU has failed.
+    """
+    rates = {}
+    for name, product in _products(_library()).items():
+        if product() == 0:
+            rates[name] = 2e-9 * SIZE**3 / best_seconds(product)
+        elif name != 'bf16':
+            raise UserError("oneDNN's product in %s failed" % name)
+    return rates
 
 
 def _library() -> ctypes.CDLL:
@@ -110,58 +140,44 @@ def _library() -> ctypes.CDLL:
                      'libdnnl.so.3'))
 
 
-def _gemm(function: Any, arguments: List[Any]) -> float:
-    """GFLOP/s of one of oneDNN's gemm functions.
+def _products(library: ctypes.CDLL) -> Dict[str, Callable[[], int]]:
+    """A product by precision, which returns oneDNN's status.
 
-    Raises:
-        UserError: it does not run on this CPU.
+    Signatures: oneDNN's developer guide, "Basic Linear Algebra". The one in
+    bf16 is not in the guide: it takes what sgemm takes, with bf16 sources.
     """
-
-    def call() -> None:
-        if function(*arguments):
-            raise UserError("oneDNN's %s failed" % function.__name__)
-
-    return 2e-9 * SIZE**3 / _best(call)
-
-
-def _fp32_gflops(library: ctypes.CDLL) -> float:
-    a, b, c = (np.ones((SIZE, SIZE), np.float32) for _ in range(3))
-    size, one = ctypes.c_int64(SIZE), ctypes.c_float(1)
-    no = ctypes.c_char(b'N')
-
-    def pointer(array: np.ndarray) -> ctypes.c_void_p:
-        return ctypes.c_void_p(array.ctypes.data)
-
-    return _gemm(library.dnnl_sgemm, [
-        no, no, size, size, size, one,
-        pointer(a), size,
-        pointer(b), size,
-        ctypes.c_float(0),
-        pointer(c), size
-    ])
-
-
-def _int8_gflops(library: ctypes.CDLL) -> float:
-    a = np.ones((SIZE, SIZE), np.uint8)
-    b = np.ones((SIZE, SIZE), np.int8)
-    c = np.zeros((SIZE, SIZE), np.int32)
-    offset = np.zeros(1, np.int32)
-    size, one = ctypes.c_int64(SIZE), ctypes.c_float(1)
+    n = ctypes.c_int64(SIZE)
+    one, zero = ctypes.c_float(1), ctypes.c_float(0)
+    # Not transposed; one offset, 0, for the whole result.
     no, fixed = ctypes.c_char(b'N'), ctypes.c_char(b'F')
 
     def pointer(array: np.ndarray) -> ctypes.c_void_p:
         return ctypes.c_void_p(array.ctypes.data)
 
-    return _gemm(library.dnnl_gemm_u8s8s32, [
-        no, no, fixed, size, size, size, one,
-        pointer(a), size,
-        ctypes.c_uint8(0),
-        pointer(b), size,
-        ctypes.c_int8(0),
-        ctypes.c_float(0),
-        pointer(c), size,
-        pointer(offset)
-    ])
+    floats = [np.ones((SIZE, SIZE), np.float32) for _ in range(3)]
+    halves = [np.full((SIZE, SIZE), 0x3f80, np.uint16) for _ in range(2)]
+    u8, s8 = (np.ones((SIZE, SIZE), t) for t in (np.uint8, np.int8))
+    s32 = np.zeros((SIZE, SIZE), np.int32)
+    offset = np.zeros(1, np.int32)
+
+    def float_gemm(function: Any, a: Any, b: Any, c: Any) -> int:
+        return function(no, no, n, n, n, one, pointer(a), n, pointer(b), n,
+                        zero, pointer(c), n)
+
+    def int8_gemm() -> int:
+        return library.dnnl_gemm_u8s8s32(no, no, fixed, n, n, n, one,
+                                         pointer(u8), n, ctypes.c_uint8(0),
+                                         pointer(s8), n, ctypes.c_int8(0), zero,
+                                         pointer(s32), n, pointer(offset))
+
+    return {
+        'fp32':
+        lambda: float_gemm(library.dnnl_sgemm, *floats),
+        'bf16':
+        lambda: float_gemm(library.dnnl_gemm_bf16bf16f32, *halves, floats[2]),
+        'int8':
+        int8_gemm,
+    }
 
 
 def _gbytes_per_s(threads: int) -> float:
@@ -181,16 +197,16 @@ def _gbytes_per_s(threads: int) -> float:
         for part in parts:
             part.join()
 
-    return 2e-9 * COPIED / _best(copy)
+    return 2e-9 * COPIED / best_seconds(copy)
 
 
 def main(arguments: List[str]) -> None:
     threads = int(arguments[0])
-    library = _library()
+    rates = gemm_gflops()
     print(
         json.dumps(
             asdict(
-                Machine(threads, _fp32_gflops(library), _int8_gflops(library),
+                Machine(threads, rates['fp32'], rates['int8'],
                         _gbytes_per_s(threads)))))
 
 
