@@ -13,6 +13,8 @@
 # limitations under the License.
 """Post-training quantization: what is faster gives the same."""
 
+import threading
+
 import numpy as np
 import pytest
 from act.compress import ptq
@@ -42,6 +44,8 @@ def test_ranges_are_those_of_paddles_own_sampling(small_detector, settings,
     options = settings.Quantization.model_copy(update={'algo': 'hist'})
 
     def batches():
+        # In a thread of Paddle's, a stop would end with that one's traceback.
+        assert threading.current_thread() is threading.main_thread()
         for chunk in data.chunks(records, 1):
             batch = reader.pipeline(chunk)
             yield {k: batch[k] for k in ('image', 'scale_factor')}

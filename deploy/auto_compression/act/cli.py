@@ -43,8 +43,7 @@ def run(main: Callable[[], Optional[int]]) -> int:
     except UserError as e:
         return _end('error: %s' % e, e.exit_code)
     except signals.Stopped as e:
-        # Objects that were cut in their making complain when they are freed,
-        # Paddle's DataLoader for one.
+        # Objects that were cut in their making complain when they are freed.
         sys.unraisablehook = lambda _: None
         return _end(str(e), e.exit_code)
     except KeyboardInterrupt:

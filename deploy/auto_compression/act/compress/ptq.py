@@ -250,20 +250,20 @@ def quantize(model_dir: str,
     scope = paddle.static.Scope()
     exe = paddle.static.Executor(paddle.CPUPlace())
 
-    class _Feeds(paddle.io.IterableDataset):
-        # The algorithm insists on a paddle.io.DataLoader.
+    class _Feeds(paddle.io.DataLoader):
+        # The algorithm insists on this type. What it would start is left out:
+        # a thread that ends with a traceback when the process is stopped.
+        def __init__(self):
+            pass
+
         def __iter__(self):
             return iter(batches())
 
-    with static_mode(paddle):
-        loader = paddle.io.DataLoader(_Feeds(),
-                                      batch_size=None,
-                                      return_list=True)
     with static_mode(paddle), paddle.static.scope_guard(scope), fast_irgraph():
         ptq = _calibration(PostTrainingQuantization, quant, where)(
             executor=exe,
             scope=scope,
-            data_loader=loader,
+            data_loader=_Feeds(),
             model_dir=model_dir,
             model_filename=model_filename,
             params_filename=params_filename,
