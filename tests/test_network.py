@@ -197,15 +197,20 @@ def test_too_small_an_image_is_an_error(files):
         one.run({'x': np.zeros((1, 3, 0, 8), np.float32)})
 
 
+def calibrated(files, directory, types):
+    """The model with convolutions of these types quantized."""
+    ptq.quantize(files.directory, files.model_filename, files.params_filename,
+                 directory, lambda: (images(1, 32, 48, i) for i in range(8)), 8,
+                 QuantAwareSection(quantize_op_types=types),
+                 QuantizationSection(algo='abs_max',
+                                     weight_rounding='nearest'), 'a.yml')
+    return ModelFiles(directory)
+
+
 @pytest.fixture(scope='module')
 def quantized(files, tmp_path_factory):
-    directory = str(tmp_path_factory.mktemp('quantized'))
-    ptq.quantize(
-        files.directory, files.model_filename, files.params_filename, directory,
-        lambda: (images(1, 32, 48, i) for i in range(8)), 8,
-        QuantAwareSection(quantize_op_types=['conv2d', 'depthwise_conv2d']),
-        QuantizationSection(algo='abs_max', weight_rounding='nearest'), 'a.yml')
-    return ModelFiles(directory)
+    return calibrated(files, str(tmp_path_factory.mktemp('quantized')),
+                      ['conv2d', 'depthwise_conv2d'])
 
 
 def spread(found, expected):
@@ -248,6 +253,35 @@ def test_int8_is_as_near_to_float(quantized, plain):
         if p.kind == 'convolution' and p.destination in ('s8', 'u8')
     ]
     assert with_integers
+
+
+def test_bf16_beside_int8(files, plain, tmp_path, monkeypatch):
+    """Where the CPU has it, else float, as without the option."""
+    one_type = calibrated(files, str(tmp_path), ['conv2d'])
+
+    def run(**options):
+        made = predictor.plan(one_type,
+                              CpuSection(int8_ops=CPU.int8_ops, **options),
+                              threads=1,
+                              precision='int8',
+                              rewrites=['join_layers'])
+        feed = images(1, 32, 48, 100)
+        count = int8_check.run(made, feed)
+        return made.bf16, count, predictor.Predictor(made).run(feed)
+
+    bf16, count, without = run()
+    assert not bf16 and count.bf16 == 0
+    monkeypatch.setattr(predictor, 'BF16_IN_HARDWARE', ())
+    bf16, _, found = run(bf16_rest=True)
+    assert not bf16 and error(found, without) == 0
+    # Emulated where it has AVX-512 only.
+    monkeypatch.setattr(predictor, 'BF16_IN_HARDWARE', predictor.BF16)
+    bf16, other, found = run(bf16_rest=True)
+    has = set(predictor.BF16) & set(runtime.cpu_extensions())
+    assert bf16 == (bool(has) and not halving.halves())
+    assert other.int8 == count.int8 > other.bf16 == (count.fp32 if bf16 else 0)
+    expected = plain.run(images(1, 32, 48, 100))
+    assert spread(found, expected) < 1.1 * spread(without, expected)
 
 
 def transformer(paddle, parameter):

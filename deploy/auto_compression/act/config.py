@@ -418,6 +418,9 @@ class CpuSection(_Section):
     """How Paddle Inference runs the model on the CPU."""
     int8_ops: SomeTexts = ['conv2d', 'fused_conv2d']
     bf16_ops: SomeTexts = ['conv2d', 'fused_conv2d', 'fc']
+    # Of an int8 model: layers left in float, and what lies between layers, in
+    # bf16 where the CPU computes in it.
+    bf16_rest: Bool = False
     deleted_passes: Texts = []
     threads: _checked(Optional[int], _or_none(_whole(1, 1024))) = None
 

@@ -56,6 +56,7 @@ class Plan:
     deleted_passes: Sequence[str]
     quantized: Dict[str, int]  # operators that hold quantization, by type
     postprocess: PostProcess  # of the outputs
+    bf16: bool = False  # layers that are not int8 compute in it
     # {rewrite's name: places it changed}, see `program.faster`
     rewrites: Dict[str, int] = field(default_factory=dict)
 
@@ -132,12 +133,15 @@ def plan(files: ModelFiles,
     elif types:
         precision, mkldnn = 'simulated_int8', bool(mkldnn)
     mkldnn = True if mkldnn is None else mkldnn
+    bf16 = precision == 'bf16' or precision == 'int8' and \
+        options.bf16_rest and bool(
+            set(BF16_IN_HARDWARE) & set(runtime.cpu_extensions()))
     done: Dict[str, int] = {}
     if mkldnn and precision != 'simulated_int8':
         prepared = cpu.prepared(
             files,
             cpu.Target(rewrites=tuple(rewrites),
-                       types=Types(bf16=precision == 'bf16',
+                       types=Types(bf16=bf16,
                                    linear=precision != 'bf16'
                                    or 'fc' in op_types,
                                    int8_linear='fc' in op_types),
@@ -145,6 +149,8 @@ def plan(files: ModelFiles,
                        int8_fc='fc' in op_types), model)
         files = prepared.files
         done = {n: prepared.done.get(n, 0) for n in rewrites}
+        bf16 = bf16 and (precision == 'bf16'
+                         or any(done.get(n) for n in faster.TYPED))
     return Plan(files=files,
                 precision=precision,
                 mkldnn=mkldnn,
@@ -153,6 +159,7 @@ def plan(files: ModelFiles,
                 deleted_passes=list(options.deleted_passes),
                 quantized=types,
                 postprocess=postprocess,
+                bf16=bf16,
                 rewrites=done)
 
 

@@ -134,6 +134,8 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('skipped_images', 'count', '',
               'images left out as missing or broken; null: none'),
         Field('deleted_passes', 'texts', '', 'IR passes left out'),
+        Field('float_precision', 'text', '',
+              'what layers that are not int8 compute in', ('fp32', 'bf16')),
         Field('rewrites', 'counts', '',
               'places that each rewrite made faster, see --no_rewrite'),
         Field('unverified_options', 'texts', '',

@@ -42,7 +42,7 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
         _MODEL,
         *(results.FIELDS[name]
           for name in ('model_dir', 'precision', 'backend', 'deleted_passes',
-                       'rewrites', 'quantized_ops')),
+                       'float_precision', 'rewrites', 'quantized_ops')),
         Field('op_types', 'texts', '', 'operator set given to oneDNN'),
         Field('run_ms', 'number', 'ms',
               'a run in which the operators were timed'),
@@ -172,6 +172,7 @@ def _model(profile: Profile) -> Dict[str, Any]:
         'precision': plan.precision,
         'backend': plan.backend,
         'deleted_passes': list(plan.deleted_passes),
+        'float_precision': 'bf16' if plan.bf16 else 'fp32',
         'rewrites': plan.rewrites,
         'quantized_ops': sum(plan.quantized.values()),
         'op_types': list(plan.op_types),

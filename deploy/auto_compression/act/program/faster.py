@@ -64,6 +64,8 @@ REWRITES = (
             typed=True),
 )
 ALL: Tuple[str, ...] = tuple(r.name for r in REWRITES)
+# What they put in computes in bf16, too, beside int8.
+TYPED: Tuple[str, ...] = tuple(r.name for r in REWRITES if r.typed)
 
 
 def chosen(left_out: Optional[Sequence[str]]) -> Tuple[str, ...]:
