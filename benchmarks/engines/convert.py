@@ -32,7 +32,7 @@ import glob
 import os
 import tempfile
 import zlib
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Set
 
 import numpy as np
 
@@ -120,7 +120,9 @@ def onnxruntime_int8(model: str, result: str, images: str,
 
 def openvino_int8(model: str, result: str, images: str, depthwise: str,
                   model_type: str) -> None:
-    """NNCF's post-training quantization of the operators that it chooses.
+    """NNCF's post-training quantization of the operators that it chooses, but
+    for what comes after the last layer: with box decoding in int8, PicoDet-S
+    loses 17 points of mAP.
 
     Args:
         model_type: transformer, or empty; see `nncf.ModelType`.
@@ -136,12 +138,35 @@ def openvino_int8(model: str, result: str, images: str, depthwise: str,
         preset=nncf.QuantizationPreset.MIXED,
         ignored_scope=nncf.IgnoredScope(
             types=['GroupConvolution'] if depthwise == 'fp32' else [],
+            names=_after_layers(network, model_type == 'transformer'),
             # A model may have none.
             validate=False),
         model_type=nncf.ModelType(model_type) if model_type else None,
         subset_size=len(items))
     os.makedirs(os.path.dirname(result), exist_ok=True)
     openvino.save_model(made, result, compress_to_fp16=False)
+
+
+def _after_layers(network: Any, transformer: bool) -> List[str]:
+    """Names of the operators that no layer reads the results of, even through
+    others: convolutions, and products if it is a transformer."""
+    layers = {'Convolution', 'GroupConvolution'}
+    if transformer:
+        layers.add('MatMul')
+    before: Set[str] = set()
+    after = []
+    for op in reversed(network.get_ordered_ops()):
+        name = op.get_friendly_name()
+        readers = [
+            target.get_node() for output in op.outputs()
+            for target in output.get_target_inputs()
+        ]
+        if any(r.get_type_name() in layers or r.get_friendly_name() in before
+               for r in readers):
+            before.add(name)
+        elif op.get_type_name() not in layers | {'Constant', 'Result'}:
+            after.append(name)
+    return after
 
 
 MAKERS = {
