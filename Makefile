@@ -1,9 +1,10 @@
 # make demo | make test | make lint | make bench: each sets up what it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := $(CURDIR)/.venv
+# GPU=1 is for machines with a GPU: the GPU build of Paddle, in an environment of
+# its own, since both builds are the one package `paddle`.
+VENV := $(CURDIR)/$(if $(GPU),.venv-gpu,.venv)
 PROJECT := deploy/auto_compression
 PY := $(VENV)/bin/python
-# GPU=1 installs the GPU build of Paddle instead.
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
