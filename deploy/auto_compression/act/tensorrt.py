@@ -1,0 +1,251 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""TensorRT as Paddle Inference 2.6.2 drives it: what of a plan is its own.
+
+Deciding is pure, and needs neither the GPU build of Paddle nor a device.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+
+from . import runtime
+from .config import TensorrtSection
+from .errors import UserError, unknown
+from .files import replace_directory, work_directory, write_whole
+from .program.model import Model
+
+# What the wheel of paddlepaddle-gpu 2.6.2 is built for.
+VERSION = (8, 5, 3)
+# Below it, Paddle keeps a convolution whose weight is another operator's output
+# out of TensorRT ("Trt below 8.6 not support conv2d's filter is a intermedoate
+# tensor"), and explicit quantization makes each quantized weight one: the
+# demo's int8 PicoDet-S falls into 52 engines, of one without.
+EXPLICIT_SINCE = (8, 6, 0)
+# The IR passes with TensorRT. The CPU build has no way to ask for them; tests/
+# gpu compares them with the GPU build's.
+PASSES = (
+    'adaptive_pool2d_convert_global_pass',
+    'add_support_int8_pass',
+    'auto_mixed_precision_pass',
+    'constant_folding_pass',
+    'conv_bn_fuse_pass',
+    'conv_elementwise_add2_act_fuse_pass',
+    'conv_elementwise_add_act_fuse_pass',
+    'conv_elementwise_add_fuse_pass',
+    'delete_quant_dequant_filter_op_pass',
+    'delete_quant_dequant_linear_op_pass',
+    'delete_quant_dequant_op_pass',
+    'delete_remove_padding_recover_padding_pass',
+    'dense_fc_to_sparse_pass',
+    'dense_multihead_matmul_to_sparse_pass',
+    'elementwise_groupnorm_act_pass',
+    'elementwiseadd_transpose_pass',
+    'groupnorm_act_pass',
+    'identity_op_clean_pass',
+    'layernorm_shift_partition_fuse_pass',
+    'merge_layernorm_fuse_pass',
+    'multihead_matmul_roformer_fuse_pass',
+    'preln_elementwise_groupnorm_act_pass',
+    'preln_embedding_eltwise_layernorm_fuse_pass',
+    'preln_layernorm_x_fuse_pass',
+    'preln_residual_bias_fuse_pass',
+    'preln_skip_layernorm_fuse_pass',
+    'quant_conv2d_dequant_fuse_pass',
+    'remove_padding_recover_padding_pass',
+    'reverse_roll_fuse_pass',
+    'shuffle_channel_detect_pass',
+    'simplify_with_basic_ops_pass',
+    'split_layernorm_to_math_ops_pass',
+    'tensorrt_subgraph_pass',
+    'trans_layernorm_fuse_pass',
+    'transpose_flatten_concat_fuse_pass',
+    'trt_cross_multihead_matmul_fuse_pass',
+    'trt_delete_weight_dequant_linear_op_pass',
+    'trt_embedding_eltwise_layernorm_fuse_pass',
+    'trt_flash_multihead_matmul_fuse_pass',
+    'trt_map_ops_to_matrix_multiply_pass',
+    'trt_multihead_matmul_fuse_pass_v2',
+    'trt_multihead_matmul_fuse_pass_v3',
+    'trt_prompt_tuning_embedding_eltwise_layernorm_fuse_pass',
+    'trt_qk_multihead_matmul_fuse_pass',
+    'trt_remove_amp_strategy_op_pass',
+    'trt_skip_layernorm_fuse_pass',
+    'trt_support_nhwc_pass',
+    'vit_attention_fuse_pass',
+)
+
+
+@dataclass(frozen=True)
+class Tensorrt:
+    """How TensorRT runs a model. See `decide`.
+
+    `range_file` is that of dynamic shapes, once it is known; `cache_dir` where
+    engines are kept, once the device is known that they are for ('': nowhere),
+    and `key` what they depend on.
+    """
+    dynamic_shape: bool
+    disabled_ops: Sequence[str]
+    min_subgraph_size: int
+    workspace_mb: int
+    explicit_quantization: bool
+    range_file: Optional[str] = None
+    cache_dir: str = ''
+    key: Dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def workspace_bytes(self) -> int:
+        return self.workspace_mb << 20
+
+
+def decide(options: TensorrtSection,
+           precision: str,
+           dynamic_shape: Optional[bool] = None,
+           version: Tuple[int, int, int] = VERSION) -> Tensorrt:
+    """How TensorRT runs a model.
+
+    Args:
+        options: the configuration's Deploy.tensorrt.
+        precision: that runs.
+        dynamic_shape: None: as configured.
+        version: TensorRT's, of the build of Paddle.
+    """
+    return Tensorrt(dynamic_shape=options.dynamic_shape
+                    if dynamic_shape is None else dynamic_shape,
+                    disabled_ops=list(options.disabled_ops),
+                    min_subgraph_size=options.min_subgraph_size,
+                    workspace_mb=options.workspace_mb,
+                    explicit_quantization=precision == 'int8'
+                    and version >= EXPLICIT_SINCE)
+
+
+def wrong_names(options: TensorrtSection, where: str) -> Iterator[UserError]:
+    """An error for each pass of Deploy.tensorrt that Paddle does not know."""
+    for name in options.deleted_passes:
+        if name not in PASSES:
+            yield unknown('IR pass', name, PASSES,
+                          '%s: Deploy.tensorrt.deleted_passes' % where)
+
+
+def check_fixed(engines: Tensorrt, model: Model, directory: str,
+                where: str) -> None:
+    """Check that a model whose shapes shall be fixed has fixed ones.
+
+    Raises:
+        UserError: an input of it has sizes that may vary, besides the batch.
+    """
+    if engines.dynamic_shape:
+        return
+    block = model.program.global_block()
+    for name in model.inputs():
+        shape = list(block.var(name).shape)
+        if any(size < 0 for size in shape[1:]):
+            raise UserError(
+                "fixed shapes (%s: Deploy.tensorrt.dynamic_shape, or "
+                "--use_dynamic_shape): input '%s' of '%s' is %s, of no fixed "
+                'size; leave them dynamic, or export the model for one size: '
+                'export.py --input_size H W' % (where, name, directory, shape))
+
+
+def engine_key(*, model: str, ranges: Optional[str], precision: str,
+               batch_size: int, deleted_passes: Sequence[str],
+               engines: Tensorrt, gpu: str, compute: str,
+               versions: Dict[str, str]) -> Dict[str, Any]:
+    """All that an engine depends on. Paddle's own key, of the names and shapes
+    of a subgraph, holds neither weights nor versions.
+
+    Args:
+        model: hash of the model.
+        ranges: hash of the range file, None without.
+        precision: that runs.
+        batch_size: images in a batch, at most.
+        deleted_passes: see `Plan`.
+        engines: how TensorRT runs it.
+        gpu: the device's name.
+        compute: its compute capability, as '8.6'.
+        versions: of paddle, cuda and tensorrt.
+    """
+    return {
+        'model': model,
+        'ranges': ranges,
+        'precision': precision,
+        'batch_size': batch_size,
+        'deleted_passes': sorted(deleted_passes),
+        'disabled_ops': sorted(engines.disabled_ops),
+        'min_subgraph_size': engines.min_subgraph_size,
+        'workspace_mb': engines.workspace_mb,
+        'dynamic_shape': engines.dynamic_shape,
+        'explicit_quantization': engines.explicit_quantization,
+        'gpu': gpu,
+        'compute': compute,
+        **versions
+    }
+
+
+def engine_dir(key: Dict[str, Any]) -> str:
+    """Where the engines of a key are kept: in the user's cache, in a directory
+    whose name holds what one looks for, and a hash of everything."""
+    text = json.dumps(key, sort_keys=True)
+    name = '-'.join([
+        key['model'][:12], key['precision'],
+        'shapes_' + (key['ranges'][:12] if key['ranges'] else 'fixed'),
+        'paddle' + key['paddle'], 'trt' + key['tensorrt'], 'cuda' + key['cuda'],
+        re.sub(r'\W+', '_', key['gpu']), 'sm' + key['compute'],
+        hashlib.sha256(text.encode()).hexdigest()[:16]
+    ])
+    return runtime.user_cache('engines', name)
+
+
+KEY = 'key.json'  # what the engines depend on, beside them
+
+
+def cached(directory: str) -> bool:
+    """Whether a directory holds engines; of '', no."""
+    try:
+        return any(name != KEY for name in os.listdir(directory))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def building(engines: Tensorrt) -> Iterator[Tensorrt]:
+    """Where engines shall be kept while a predictor is created: Paddle writes
+    them one by one, and would read what a killed process left behind.
+
+    Args:
+        engines: of a plan.
+
+    Yields:
+        the same, with a directory that becomes its own at the end; itself, if
+        its engines are there; with none, if none can be written.
+    """
+    directory = engines.cache_dir
+    if not directory or cached(directory):
+        yield engines
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(work_directory(directory, '.engines_'))
+        except OSError:
+            place = ''
+        yield replace(engines, cache_dir=place)
+        if place and cached(place):
+            text = json.dumps(engines.key, indent=2, sort_keys=True)
+            write_whole(os.path.join(place, KEY), text.encode())
+            with contextlib.suppress(OSError):
+                replace_directory(place, directory)
