@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test test-ops-asan lint bench bench-accuracy \
+.PHONY: help setup demo export test test-gpu-config test-ops-asan lint bench bench-accuracy \
     bench-siblings bench-peers clean
 
 help:
@@ -17,6 +17,9 @@ help:
 	@echo "             the float model of a compression YAML; also WEIGHTS=FILE,"
 	@echo "             INPUT_SIZE=\"H W\", RANDOM_WEIGHTS=1"
 	@echo "make test    the tests"
+	@echo "make test-gpu-config"
+	@echo "             the tests of Paddle's GPU build, in .venv-gpu (759 MB to"
+	@echo "             download); no GPU is needed"
 	@echo "make test-ops-asan"
 	@echo "             the C++ operators' kernels, fuzzed under AddressSanitizer"
 	@echo "make lint    formatting and static checks"
@@ -28,7 +31,8 @@ help:
 	@echo "make bench-peers NAME=name"
 	@echo "             this CPU's engines side by side, see benchmarks/cpu_engines.py;"
 	@echo "             also MODELS=\"...\", COCO=DIR, WEIGHTS=FILE, ARGS=\"...\""
-	@echo "make setup   only the virtual environment, .venv (GPU=1: for GPU machines)"
+	@echo "make setup   only the virtual environment, .venv; GPU=1 make setup: that for"
+	@echo "             GPU machines, .venv-gpu; other targets take GPU=1 too"
 
 setup: $(VENV)/.installed
 
@@ -66,6 +70,10 @@ export: setup
 test: setup
 	$(PY) -m pytest -q tests
 
+test-gpu-config:
+	$(MAKE) GPU=1 setup
+	$(CURDIR)/.venv-gpu/bin/python -m pytest -q tests/gpu
+
 # Without Paddle in the process, which AddressSanitizer does not stand.
 FUZZED := deformable depthwise nms
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -Wall -Wno-psabi
@@ -82,7 +90,7 @@ lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m yapf --parallel --diff --recursive deploy tests benchmarks patches
 	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc $(PROJECT)/ops/*.h \
-	    tests/operators/*.cc tests/operators/*.h
+	    tests/operators/*.cc tests/operators/*.h tests/gpu/*.c
 
 DEMO_YAML := configs/picodet_s_320_lcnet_qat.yml
 DEMO_FLOAT := inference_model/picodet_s_320_lcnet_demo
@@ -133,4 +141,4 @@ bench-peers: setup $(PEERS)/.installed
 	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS))) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS)
+	rm -rf $(CURDIR)/.venv $(CURDIR)/.venv-gpu $(PEERS)

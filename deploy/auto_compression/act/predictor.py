@@ -21,7 +21,7 @@ from typing import Any, Callable, Iterator, List, Mapping
 
 import numpy as np
 
-from . import readback, runtime, tensorrt
+from . import gpu, readback, runtime, tensorrt
 from .errors import UserError, unknown
 from .plan import (
     BF16,
@@ -33,6 +33,7 @@ from .plan import (
     slower_than_fp32,
 )
 from .program import faster
+from .shapes.ranges import check_input
 
 __all__ = [
     'BF16', 'DEPLOYED_AS', 'Plan', 'Predictor', 'build_config', 'check_names',
@@ -97,6 +98,8 @@ def _for_cpu(config: Any, plan: Plan) -> None:
 
 
 def _for_gpu(config: Any, plan: Plan) -> None:
+    # The CPU build logs an error, and goes on.
+    gpu.check_build()
     from paddle.inference import PrecisionType
     precisions = {
         'fp32': PrecisionType.Float32,
@@ -172,6 +175,21 @@ class Predictor:
         """Copy the inputs (name -> array) in."""
         for name, handle in zip(self.inputs, self._in):
             handle.copy_from_cpu(np.ascontiguousarray(feed[name]))
+
+    def check_shapes(self, feed: Mapping[str, np.ndarray], what: str) -> None:
+        """Check that TensorRT's engines take some inputs.
+
+        Args:
+            feed: as `set_inputs` takes it.
+            what: is run, for the message.
+
+        Raises:
+            UserError: an input is outside of the ranges.
+        """
+        if self.plan.tensorrt and self.plan.tensorrt.ranges:
+            check_input(self.plan.tensorrt.ranges,
+                        {name: feed[name].shape
+                         for name in self.inputs}, what)
 
     def compute(self) -> None:
         """Run the network on the inputs set last, to its end."""

@@ -89,7 +89,7 @@ GETTERS: Tuple[Getter, ...] = (
     Getter('dynamic_shape', 'tuned_tensorrt_dynamic_shape',
            lambda p: p.tensorrt.dynamic_shape, _trt),
     Getter('shape_range_file', 'shape_range_info_path',
-           lambda p: p.tensorrt.range_file or '', _trt),
+           lambda p: p.tensorrt.range_file, _trt),
     Getter('allow_build_at_runtime', 'trt_allow_build_at_runtime',
            lambda p: False, _trt),
     Getter('explicit_quantization', 'tensorrt_explicit_quantization_enabled',

@@ -29,6 +29,7 @@ from .config import TensorrtSection
 from .errors import UserError, unknown
 from .files import replace_directory, work_directory, write_whole
 from .program.model import Model
+from .shapes.ranges import RangeFile
 
 # What the wheel of paddlepaddle-gpu 2.6.2 is built for.
 VERSION = (8, 5, 3)
@@ -95,18 +96,23 @@ PASSES = (
 class Tensorrt:
     """How TensorRT runs a model. See `decide`.
 
-    `range_file` is that of dynamic shapes, once it is known; `cache_dir` where
-    engines are kept, once the device is known that they are for ('': nowhere),
-    and `key` what they depend on.
+    `ranges` are those of dynamic shapes, once they are collected; `cache_dir`
+    where engines are kept, once the device is known that they are for ('':
+    nowhere), and `key` what they depend on.
     """
     dynamic_shape: bool
     disabled_ops: Sequence[str]
     min_subgraph_size: int
     workspace_mb: int
     explicit_quantization: bool
-    range_file: Optional[str] = None
+    ranges: Optional[RangeFile] = None
     cache_dir: str = ''
     key: Dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def range_file(self) -> str:
+        """Path of the ranges; '' without."""
+        return self.ranges.path if self.ranges else ''
 
     @property
     def workspace_bytes(self) -> int:

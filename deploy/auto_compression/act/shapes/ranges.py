@@ -20,6 +20,7 @@ passes over, say what it was made of: the model, and the inputs that it covers.
 """
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -295,7 +296,10 @@ def check(file: RangeFile,
     for var in model.persistable():
         one = file.ranges.get(var.name)
         shape = tuple(var.shape) or (1, )
-        if one is not None and not one.min_shape == one.max_shape == shape:
+        # By their elements: scales of quantization lie there as a row, and are
+        # declared as one dimension.
+        if one is not None and (one.min_shape != one.max_shape or math.prod(
+                one.min_shape) != math.prod(shape)):
             raise file.refused("parameter '%s' has %s there and %s in '%s'" %
                                (var.name, _shape(one.min_shape), _shape(shape),
                                 files.directory))
