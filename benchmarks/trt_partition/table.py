@@ -39,7 +39,7 @@ _WORDS = {
         '%d types, %d operators',
     },
     'cn': {
-        'head': ('模型', '形状', '精度', 'engine 数', '各含算子数', '被拒绝的算子'),
+        'head': ('模型', '形状', '精度', 'engine', '各含算子', '被拒绝的算子'),
         'fixed': '固定',
         'dynamic': '动态',
         'as exported': '，不改写',
