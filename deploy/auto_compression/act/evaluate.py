@@ -59,9 +59,12 @@ class _Gpu:
     monitor: gpu.Monitor
 
 
-def _on_gpu(plans: List[Plan], settings: config.Settings, options: Options,
+def _on_gpu(plans: List[Plan],
+            settings: config.Settings,
+            options: Options,
             images: data.ImageSet,
-            reader: data.Reader) -> Tuple[List[Plan], Optional[_Gpu]]:
+            reader: data.Reader,
+            aside: Optional[str] = None) -> Tuple[List[Plan], Optional[_Gpu]]:
     """Plans for the GPU with ranges and engines; others as they are.
 
     Raises:
@@ -75,7 +78,7 @@ def _on_gpu(plans: List[Plan], settings: config.Settings, options: Options,
 
     def ranged() -> List[Plan]:
         return [
-            with_ranges(made, settings, one, images, reader)
+            with_ranges(made, settings, one, images, reader, aside=aside)
             for made, one in zip(plans, asked)
         ]
 
@@ -360,9 +363,9 @@ def draw_image(settings: config.Settings, model_dir: str, image_file: str,
                         '(%s); name another' % (image_file, fault or 'broken'))
     reader = data.open_reader(settings.Reader)
     record = data.ImageRecord(0, image_file, *picture.shape[:2])
-    plans, _ = _on_gpu([plan_of(settings, model_dir, options)],
-                       settings, options,
-                       data.ImageSet(image_file, [record], [], []), reader)
+    plans, _ = _on_gpu([plan_of(settings, model_dir, options)], settings,
+                       options, data.ImageSet(image_file, [record], [],
+                                              []), reader, options.output_dir)
     predictor = Predictor(plans[0])
     done, = inference.run([predictor],
                           reader.pipeline, [record],

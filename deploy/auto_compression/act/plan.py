@@ -209,7 +209,10 @@ def plan(files: ModelFiles,
                 raise error
         engines = tensorrt.decide(trt_options, made.precision, dynamic_shape)
         with noted():
-            tensorrt.check_fixed(engines, model, files.directory, where)
+            if not engines.dynamic_shape:
+                engines = replace(engines,
+                                  fixed=tensorrt.fixed_shapes(
+                                      model, files.directory, where))
         return replace(made,
                        tensorrt=engines,
                        deleted_passes=list(trt_options.deleted_passes))
