@@ -292,9 +292,12 @@ def check(file: RangeFile,
             "holds no range of '%s'%s of '%s'" %
             (missing[0], ' and %d more variables' %
              (len(missing) - 1) if missing[1:] else '', files.directory))
+    if meta is not None:
+        return
+    # What other programs wrote tells no model; its parameters do.
     for var in model.persistable():
         one = file.ranges.get(var.name)
-        shape = tuple(var.shape) or (1, )
+        shape = tuple(model.parameter(var.name).shape) or (1, )
         if one is not None and not one.min_shape == one.max_shape == shape:
             raise file.refused("parameter '%s' has %s there and %s in '%s'" %
                                (var.name, _shape(one.min_shape), _shape(shape),
