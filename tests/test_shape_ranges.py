@@ -439,30 +439,60 @@ def test_collecting_again_gives_the_same_file(pyramid, made, tmp_path):
     assert os.listdir(tmp_path / 'new') == ['again.pbtxt']
 
 
-def test_paddle_itself_writes_what_is_read(pyramid, tmp_path):
-    """Its own file, of several inputs."""
-    paddle = runtime.import_paddle()
+SEVERAL = [(1, 192, 192), (1, 192, 256), (1, 256, 192)]
+
+
+@pytest.fixture(scope='module')
+def paddles_own(pyramid, tmp_path_factory):
+    """What Paddle itself writes of several inputs."""
+    runtime.prepare()
     from paddle import inference
     files_ = model_of(pyramid)
-    path = str(tmp_path / 'own.pbtxt')
+    path = str(tmp_path_factory.mktemp('own') / 'own.pbtxt')
     made = inference.Config(files_.model_path, files_.params_path)
     made.disable_mkldnn()
     made.collect_shape_range_info(path)
     predictor = inference.create_predictor(made)
-    for feed in feeds(pyramid, [(1, 192, 200), (1, 200, 192)]):
+    for feed in feeds(pyramid, SEVERAL):
         for name, value in feed.items():
             predictor.get_input_handle(name).copy_from_cpu(value)
         predictor.run()
-    del predictor, paddle
-    own = ranges.read(path, 'make it again')
-    assert own.meta is None
-    assert own.ranges['image'].min_shape == (1, 3, 192, 192)
-    assert own.ranges['image'].max_shape == (1, 3, 200, 200)
+    assert not os.path.exists(path)
+    del predictor
+    return ranges.read(path, 'make it again')
+
+
+def test_paddle_itself_writes_what_is_read(pyramid, paddles_own):
+    assert paddles_own.meta is None
+    assert paddles_own.ranges['image'].min_shape == (1, 3, 192, 192)
+    assert paddles_own.ranges['image'].max_shape == (1, 3, 256, 256)
     # It does for a model if its variables are those.
-    ranges.check(own, files_)
-    ranges.check_runs(own, np.array([[1, 192, 200], [1, 200, 200]]), 'image')
-    with pytest.raises(ranges.Refused, match='1x3x192x201, outside'):
-        ranges.check_runs(own, np.array([[1, 192, 201]]), 'image')
+    ranges.check(paddles_own, model_of(pyramid))
+    ranges.check_runs(paddles_own, np.array([[1, 192, 200], [1, 200, 200]]),
+                      'image')
+    with pytest.raises(ranges.Refused, match='1x3x192x257, outside'):
+        ranges.check_runs(paddles_own, np.array([[1, 192, 257]]), 'image')
+
+
+def test_best_shapes_do_not_contradict_each_other(pyramid, paddles_own):
+    """TensorRT builds no engine for such. Paddle chooses each dimension's apart:
+    here a height and width of 765 tokens, and 1020 tokens."""
+
+    def tokens(height, width):
+        return sum(-(-height // s) * -(-width // s) for s in (8, 16, 32, 64))
+
+    def contradict(found):
+        joined = next(r for r in found.values()
+                      if r.max_shape == (1, 4, tokens(192, 256)))
+        return joined.opt_shape[2] != tokens(*found['image'].opt_shape[2:])
+
+    assert contradict(paddles_own.ranges)
+    ours = ranges.merge(
+        collect.run(model_of(pyramid), feeds(pyramid, SEVERAL), 2))
+    assert not contradict(ours)
+    for name, one in paddles_own.ranges.items():
+        assert (one.min_shape, one.max_shape) == (ours[name].min_shape,
+                                                  ours[name].max_shape)
 
 
 @pytest.fixture

@@ -220,9 +220,11 @@ def merge(runs: Sequence[Mapping[str, Range]]) -> Dict[str, Range]:
 
     Args:
         runs: of each the ranges of its own. Opt shapes and values are the
-            first one's, of all variables: TensorRT refuses an engine whose
-            inputs' best shapes contradict each other, and Paddle's own choice,
-            the most frequent value of each dimension, may.
+            first one's, of all variables. TensorRT refuses an engine whose opt
+            shapes contradict each other ("kOPT values for profile 0 violate
+            shape constraints", NVIDIA/TensorRT #2472), and those that Paddle
+            chooses, each dimension apart, may. Least and greatest shapes may
+            contradict (#1947).
 
     Raises:
         UserError: a variable has fewer dimensions in one run than in another.
