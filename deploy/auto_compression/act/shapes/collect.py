@@ -32,7 +32,7 @@ from .. import child, config, data, runtime
 from ..errors import UserError
 from ..files import check_writable, write_whole, writing
 from ..program.model import Model, ModelFiles
-from . import inputs, ranges, rule, sizes, worker
+from . import inputs, levels, ranges, rule, sizes, worker
 from .cover import cover
 from .inputs import Inputs
 
@@ -227,14 +227,16 @@ def _warn_if_narrow(made: rule.Rule, runs: np.ndarray) -> None:
     if made.fixed or not made.limited:
         return
     every = inputs.of_rule(made, 1).runs
-    for at, name in ((1, 'heights'), (2, 'widths')):
-        low, high = runs[:, at].min(), runs[:, at].max()
-        least, most = every[:, at].min(), every[:, at].max()
-        if low > least or high < most:
-            print('warning: the images give %s from %d to %d, where the reader '
-                  'makes %d to %d of images of up to %g to 1; what is outside '
-                  'will be refused. --shape_range rule covers all' %
-                  (name, low, high, least, most, rule.ASPECT))
+    names, values = levels.quantities(np.concatenate([runs, every]))
+    found, possible = np.split(values, [len(runs)], 1)
+    for name, some, of in zip(names, found, possible):
+        if some.min() > of.min() or some.max() < of.max():
+            print(
+                'warning: these images span less than the reader makes of '
+                'images of up to %g to 1: %s %d to %d of %d to %d; others '
+                'will be refused. --shape_range rule covers all' %
+                (rule.ASPECT, name, some.min(), some.max(), of.min(), of.max()))
+            return
 
 
 def _check_declared(model: Model, files: ModelFiles, image: str,
