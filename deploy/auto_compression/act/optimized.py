@@ -92,9 +92,9 @@ class Optimized:
     gone: Tuple[Tuple[str, Tuple[str, ...]], ...]
 
 
-def optimized(model: Model,
-              dynamic_shape: bool,
-              deleted_passes: Sequence[str] = ()) -> Optimized:
+def optimized(
+    model: Model, dynamic_shape: bool,
+    deleted_passes: Sequence[str] = ()) -> Optimized:
     """What Paddle's passes may leave of a program.
 
     Args:

@@ -27,7 +27,7 @@ from .errors import UserError
 from .files import file_digest
 from .plan import Plan, Refusals, plan
 from .program import faster
-from .program.model import ModelFiles
+from .program.model import Model, ModelFiles
 from .shapes import collect
 from .shapes import ranges as shape_ranges
 
@@ -124,6 +124,7 @@ def plan_of(settings: config.Settings,
 
 def with_ranges(made: Plan,
                 settings: config.Settings,
+                model_dir: str,
                 options: Options,
                 images: data.ImageSet,
                 reader: data.Reader,
@@ -135,6 +136,7 @@ def with_ranges(made: Plan,
     Args:
         made: the plan.
         settings: the model's configuration.
+        model_dir: the model, of which the plan may run a copy.
         options: see Options.
         images: of its data set, or one of the user's own.
         reader: that of the settings.
@@ -147,17 +149,20 @@ def with_ranges(made: Plan,
     """
     if made.tensorrt is None or not made.tensorrt.dynamic_shape:
         return made
+    files = ModelFiles.named(settings.Global, model_dir)
     asked = dict(path=options.shape_range_file,
                  source=options.shape_range or 'data',
                  again=again,
                  batch_size=made.batch_size,
                  reader=reader)
     if aside and not options.shape_range_file and not collect.look(
-            settings, made.files, images, **asked).file:
+            settings, files, images, model=Model.load(
+                made.files), **asked).file:
         asked.update(path=os.path.join(aside, shape_ranges.NAME), again=True)
     found = collect.ensure(settings,
-                           made.files,
+                           files,
                            images,
+                           prepared=made.files,
                            threads=made.threads,
                            **asked)
     return replace(made, tensorrt=replace(made.tensorrt, ranges=found))
@@ -207,5 +212,11 @@ def collect_shapes(settings: config.Settings, model_dir: str,
                         '(Deploy.tensorrt.dynamic_shape, --use_dynamic_shape)')
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
-    made = with_ranges(made, settings, options, images, reader, again=True)
+    made = with_ranges(made,
+                       settings,
+                       model_dir,
+                       options,
+                       images,
+                       reader,
+                       again=True)
     return made.tensorrt.range_file

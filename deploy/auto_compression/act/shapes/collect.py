@@ -64,7 +64,7 @@ def look(settings: config.Settings,
     """See whether there is a range file that does, and what would make one.
 
     Args:
-        model: the model of `files`, if it is loaded. The others: see `ensure`.
+        model: what runs, if it is loaded. The others: see `ensure`.
 
     Raises:
         ranges.Refused: a file at `path` that does not do.
@@ -104,7 +104,8 @@ def ensure(settings: config.Settings,
            again: bool = False,
            batch_size: int = 1,
            threads: Optional[int] = None,
-           reader: Optional[data.Reader] = None) -> ranges.RangeFile:
+           reader: Optional[data.Reader] = None,
+           prepared: Optional[ModelFiles] = None) -> ranges.RangeFile:
     """A range file that covers a model and its inputs: the one that is there,
     or a new one.
 
@@ -122,6 +123,8 @@ def ensure(settings: config.Settings,
         batch_size: images a batch; the last one may be smaller.
         threads: None: all cores.
         reader: that of the settings, if it is open.
+        prepared: the copy of it that runs, whose variables the ranges are of;
+            None: itself.
 
     Raises:
         ranges.Refused: a file at `path` that does not do.
@@ -131,7 +134,8 @@ def ensure(settings: config.Settings,
     reader = reader or data.open_reader(settings.Reader)
     if images is None and source == 'data':
         images = reader.val()
-    model = Model.load(files)
+    runs = prepared or files
+    model = Model.load(runs)
     seen = look(settings,
                 files,
                 images,
@@ -169,8 +173,9 @@ def ensure(settings: config.Settings,
                       again=True,
                       batch_size=batch_size,
                       threads=threads,
-                      reader=reader)
-    collected = run(files, feeds, threads or runtime.cpu_count())
+                      reader=reader,
+                      prepared=prepared)
+    collected = run(runs, feeds, threads or runtime.cpu_count())
     meta = ranges.Meta(
         model=files.digest(),
         paddle=runtime.PADDLE,
