@@ -475,7 +475,7 @@ def test_paddle_itself_writes_what_is_read(pyramid, paddles_own):
 
 
 def test_best_shapes_do_not_contradict_each_other(pyramid, paddles_own):
-    """TensorRT builds no engine for such. Paddle chooses each dimension's apart:
+    """TensorRT builds no engine for such. Paddle chooses each dimension apart:
     here a height and width of 765 tokens, and 1020 tokens."""
 
     def tokens(height, width):

@@ -217,9 +217,10 @@ def _wanted(reader: data.Reader, images: Optional[data.ImageSet], source: str,
     made = rule.of(reader)
     if source == 'data':
         return inputs.of_images(images.records, reader.bad, made, batch_size)
-    return inputs.of_rule(
-        made, batch_size, None if images is None else sizes.readable(
-            images.records, reader.bad)[1])
+    also = None
+    if images is not None and not made.fixed:
+        also = sizes.readable(images.records, reader.bad)[1]
+    return inputs.of_rule(made, batch_size, also)
 
 
 def _warn_if_narrow(made: rule.Rule, runs: np.ndarray) -> None:
