@@ -209,7 +209,26 @@ def _command(settings: config.Settings, files: ModelFiles, path: Optional[str],
         words += ['--shape_range', source]
     if batch_size != 1:
         words += ['--batch_size', str(batch_size)]
+    given = _given(settings)
+    if given:
+        words += ['-o', *given]
     return ' '.join(map(shlex.quote, words))
+
+
+def _given(settings: config.Settings) -> List[str]:
+    """What of the Reader section is not as its file says, for -o."""
+    try:
+        plain = config.load(settings.path).Reader
+    except UserError:  # it needs more than that
+        return []
+    given = []
+    for key in ('file', 'dataset_dir', 'image_dir', 'anno_path'):
+        value = getattr(settings.Reader, key)
+        if value and value != getattr(plain, key):
+            # Relative to the configuration, which a path need not be.
+            value = os.path.abspath(value) if key == 'file' else value
+            given.append('Reader.%s=%s' % (key, value))
+    return given
 
 
 def _image(settings: config.Settings) -> str:
@@ -222,9 +241,10 @@ def _wanted(reader: data.Reader, images: Optional[data.ImageSet], source: str,
     made = rule.of(reader)
     if source == 'data':
         return inputs.of_images(images.records, reader.bad, made, batch_size)
-    return inputs.of_rule(
-        made, batch_size, None if images is None else sizes.readable(
-            images.records, reader.bad)[1])
+    also = None
+    if images is not None and not made.fixed:
+        also = sizes.readable(images.records, reader.bad)[1]
+    return inputs.of_rule(made, batch_size, also)
 
 
 def _warn_if_narrow(made: rule.Rule, runs: np.ndarray) -> None:
