@@ -14,12 +14,15 @@
 """--explain, and the command line of the GPU: through the script's own main, on
 the CPU build."""
 
+import dataclasses
 import json
 import os
 
 import jsonschema
 import pytest
-from act import explain
+from act import cli, config, data, explain, gpu, request, tensorrt
+from act.program.model import ModelFiles
+from act.shapes import ranges
 from conftest import PROJECT, YAML, call_script
 from test_bad_input import snapshot
 from test_docs import ENGLISH, read, script_commands
@@ -137,6 +140,46 @@ def test_collecting_shapes_and_then_the_device(small_detector, small_settings,
     # Before the device.
     assert 'was made for another model' in refused(capfd, *gpu, *file, *over)
     assert sorted(os.listdir(tmp_path)) == ['ranges.pbtxt']
+
+
+@pytest.fixture
+def tensorrt_plan(small_detector, small_settings):
+    """Settings, options, plan, reader, and images of the small detector."""
+    settings = config.load(YAML, cli.parse_overrides(small_settings))
+    options = request.Options(device='GPU', use_trt=True, threads=1)
+    reader = data.open_reader(settings.Reader)
+    return (settings, options, request.plan_of(settings,
+                                               small_detector, options), reader,
+            reader.val().take(2))
+
+
+def test_ranges_of_one_image_lie_aside(tensorrt_plan, small_detector, tmp_path):
+    settings, options, made, reader, images = tensorrt_plan
+    place = ranges.default_path(ModelFiles(small_detector))
+    assert not os.path.exists(place)
+    aside = request.with_ranges(made,
+                                settings,
+                                small_detector,
+                                options,
+                                images,
+                                reader,
+                                aside=str(tmp_path))
+    assert aside.tensorrt.range_file == str(tmp_path / ranges.NAME)
+    assert not os.path.exists(place)
+
+
+def test_engines_of_the_device(tensorrt_plan, cache):
+    made = tensorrt_plan[2]
+    device = gpu.Device('A GPU', '8.6', '11.8', '8.5.3')
+    placed = request.with_engines(made, device).tensorrt
+    assert placed.cache_dir == tensorrt.engine_dir(placed.key)
+    assert placed.cache_dir.startswith(str(cache / 'paddle_auto_compression'))
+    assert placed.key['model'] == made.files.digest()
+    other = dataclasses.replace(device, compute='8.9')
+    assert request.with_engines(made, other).tensorrt.cache_dir != \
+        placed.cache_dir
+    plain = dataclasses.replace(made, tensorrt=None)
+    assert request.with_engines(plain, device) == plain
 
 
 def test_fixed_shapes_are_not_collected(small_detector, small_settings, capfd):
