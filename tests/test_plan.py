@@ -35,7 +35,7 @@ from act.config import CpuSection, TensorrtSection
 from act.errors import UserError
 from act.program.model import ModelFiles
 from act.request import Options
-from act.shapes.ranges import RangeFile
+from act.shapes.ranges import Range, RangeFile
 from conftest import PROJECT
 
 
@@ -140,7 +140,11 @@ def test_what_the_yaml_says_of_tensorrt(float_model):
                                               disabled_ops=['slice'],
                                               min_subgraph_size=5,
                                               workspace_mb=2,
-                                              explicit_quantization=False)
+                                              explicit_quantization=False,
+                                              fixed={
+                                                  'image': (3, 320, 320),
+                                                  'scale_factor': (2, )
+                                              })
     assert made.deleted_passes == ['trt_skip_layernorm_fuse_pass']
     assert made.batch_size == 3
     assert planned(
@@ -149,6 +153,23 @@ def test_what_the_yaml_says_of_tensorrt(float_model):
         use_trt=True,
         dynamic_shape=True,
         trt_options=TensorrtSection(dynamic_shape=False)).tensorrt.dynamic_shape
+
+
+@pytest.mark.parametrize('shape, fits', [
+    ((1, 3, 320, 320), True),
+    ((2, 3, 320, 320), True),
+    ((3, 3, 320, 320), False),
+    ((1, 3, 320, 352), False),
+])
+def test_inputs_of_fixed_shapes(shape, fits):
+    engines = dataclasses.replace(KEY['engines'],
+                                  fixed={'image': (3, 320, 320)})
+    shapes = {'image': shape, 'scale_factor': (shape[0], 2)}
+    if fits:
+        tensorrt.check_input(engines, 2, shapes, "image 'x'")
+        return
+    with pytest.raises(UserError, match="^image 'x': input 'image' is "):
+        tensorrt.check_input(engines, 2, shapes, "image 'x'")
 
 
 @pytest.mark.parametrize('precision, version, explicit', [
@@ -245,7 +266,8 @@ def test_engines_of_anything_else_lie_elsewhere():
     # All that may change them is in the key, and the order of names is not.
     assert {f.name
             for f in dataclasses.fields(tensorrt.Tensorrt)
-            } - {'ranges', 'cache_dir', 'key'} < set(tensorrt.engine_key(**KEY))
+            } - {'ranges', 'cache_dir', 'key', 'fixed'} < set(
+                tensorrt.engine_key(**KEY))
     assert tensorrt.engine_dir(
         tensorrt.engine_key(**dict(KEY, deleted_passes=['q', 'p']))) in found
 
@@ -364,9 +386,13 @@ def test_nvml_that_is_not_there_is_said_once(capsys):
     assert set(fields) <= set(results.FIELDS)
 
 
-def test_a_shape_file_goes_to_the_plan(float_model):
+def test_inputs_outside_of_the_ranges(float_model):
     made = planned(float_model, device='GPU', use_trt=True)
-    assert made.tensorrt.range_file == ''
+    assert made.tensorrt.range_file == '' and made.tensorrt.fixed == {}
+    one = Range((1, 3, 320, 320), (1, 3, 320, 640), (1, 3, 320, 320))
     engines = dataclasses.replace(made.tensorrt,
-                                  ranges=RangeFile('a.pbtxt', {}))
+                                  ranges=RangeFile('a.pbtxt', {'image': one}))
     assert engines.range_file == 'a.pbtxt'
+    tensorrt.check_input(engines, 1, {'image': (1, 3, 320, 640)}, 'it')
+    with pytest.raises(UserError, match="'a.pbtxt': it: input 'image' is"):
+        tensorrt.check_input(engines, 1, {'image': (1, 3, 320, 641)}, 'it')

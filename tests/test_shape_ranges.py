@@ -14,16 +14,22 @@
 """Shape ranges for TensorRT: which inputs a reader makes, the images that span
 them, range files and what they refuse."""
 
+import contextlib
+import glob
 import itertools
 import json
 import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import programs
 import pytest
-from act import config, data, files, images, runtime
+from act import child, cli, config, data, files, images, runtime
 from act.errors import UserError
 from act.program.model import ModelFiles
 from act.shapes import collect, inputs, levels, ranges, rule, sizes
@@ -434,30 +440,60 @@ def test_collecting_again_gives_the_same_file(pyramid, made, tmp_path):
     assert os.listdir(tmp_path / 'new') == ['again.pbtxt']
 
 
-def test_paddle_itself_writes_what_is_read(pyramid, tmp_path):
-    """Its own file, of several inputs."""
-    paddle = runtime.import_paddle()
+SEVERAL = [(1, 192, 192), (1, 192, 256), (1, 256, 192)]
+
+
+@pytest.fixture(scope='module')
+def paddles_own(pyramid, tmp_path_factory):
+    """What Paddle itself writes of several inputs."""
+    runtime.prepare()
     from paddle import inference
     files_ = model_of(pyramid)
-    path = str(tmp_path / 'own.pbtxt')
+    path = str(tmp_path_factory.mktemp('own') / 'own.pbtxt')
     made = inference.Config(files_.model_path, files_.params_path)
     made.disable_mkldnn()
     made.collect_shape_range_info(path)
     predictor = inference.create_predictor(made)
-    for feed in feeds(pyramid, [(1, 192, 200), (1, 200, 192)]):
+    for feed in feeds(pyramid, SEVERAL):
         for name, value in feed.items():
             predictor.get_input_handle(name).copy_from_cpu(value)
         predictor.run()
-    del predictor, paddle
-    own = ranges.read(path, 'make it again')
-    assert own.meta is None
-    assert own.ranges['image'].min_shape == (1, 3, 192, 192)
-    assert own.ranges['image'].max_shape == (1, 3, 200, 200)
+    assert not os.path.exists(path)
+    del predictor
+    return ranges.read(path, 'make it again')
+
+
+def test_paddle_itself_writes_what_is_read(pyramid, paddles_own):
+    assert paddles_own.meta is None
+    assert paddles_own.ranges['image'].min_shape == (1, 3, 192, 192)
+    assert paddles_own.ranges['image'].max_shape == (1, 3, 256, 256)
     # It does for a model if its variables are those.
-    ranges.check(own, files_)
-    ranges.check_runs(own, np.array([[1, 192, 200], [1, 200, 200]]), 'image')
-    with pytest.raises(ranges.Refused, match='1x3x192x201, outside'):
-        ranges.check_runs(own, np.array([[1, 192, 201]]), 'image')
+    ranges.check(paddles_own, model_of(pyramid))
+    ranges.check_runs(paddles_own, np.array([[1, 192, 200], [1, 200, 200]]),
+                      'image')
+    with pytest.raises(ranges.Refused, match='1x3x192x257, outside'):
+        ranges.check_runs(paddles_own, np.array([[1, 192, 257]]), 'image')
+
+
+def test_best_shapes_do_not_contradict_each_other(pyramid, paddles_own):
+    """TensorRT builds no engine for such. Paddle chooses each dimension apart:
+    here a height and width of 765 tokens, and 1020 tokens."""
+
+    def tokens(height, width):
+        return sum(-(-height // s) * -(-width // s) for s in (8, 16, 32, 64))
+
+    def contradict(found):
+        joined = next(r for r in found.values()
+                      if r.max_shape == (1, 4, tokens(192, 256)))
+        return joined.opt_shape[2] != tokens(*found['image'].opt_shape[2:])
+
+    assert contradict(paddles_own.ranges)
+    ours = ranges.merge(
+        collect.run(model_of(pyramid), feeds(pyramid, SEVERAL), 2))
+    assert not contradict(ours)
+    for name, one in paddles_own.ranges.items():
+        assert (one.min_shape, one.max_shape) == (ours[name].min_shape,
+                                                  ours[name].max_shape)
 
 
 @pytest.fixture
@@ -500,9 +536,10 @@ REFUSED = {
     'without a variable':
     (lambda t: re.sub(r'shape_range_info {\s+name: "to_16"[^}]*}\n', '', t),
      "holds no range of 'to_16' of"),
-    'of other parameters': (lambda t: re.sub(
-        r'(name: "stem"\s+min_shape: 4\s+min_shape: )3', r'\g<1>2', t),
-                            "parameter 'stem' has 4x2x3x3 there and 4x3x3x3"),
+    'of other parameters':
+    (lambda t: re.sub(r'(name: "stem"\s+min_shape: 4\s+min_shape: )3',
+                      r'\g<1>2', re.sub('# meta.*', '', t)),
+     "parameter 'stem' has 4x2x3x3 there and 4x3x3x3"),
     'too narrow':
     (lambda t: re.sub(r'"runs": .*\]\]', '"runs": [[1, 192, 288]]', t),
      r'input of \d+ x \d+ .*outside of'),
@@ -518,11 +555,15 @@ def test_a_named_file_that_does_not_do_is_refused(pyramid, copy, name):
     with pytest.raises(ranges.Refused, match=said) as e:
         collect.ensure(pyramid, model_of(pyramid), path=path)
     assert str(e.value).startswith("shape ranges '%s': " % path)
-    assert str(e.value).endswith(
-        'collect them again: python paddle_inference_eval.py '
-        '--collect_shapes_only --config_path %s --model_path %s '
-        '--shape_range_file %s' %
-        (pyramid.path, pyramid.Global.model_dir, path))
+    words = shlex.split(str(e.value).split('collect them again: ')[1])
+    assert words == [
+        'python', 'paddle_inference_eval.py', '--collect_shapes_only',
+        '--config_path', pyramid.path, '--model_path', pyramid.Global.model_dir,
+        '--shape_range_file', path, '-o', 'Reader.file=' + pyramid.Reader.file,
+        'Reader.dataset_dir=' + pyramid.Reader.dataset_dir
+    ]
+    again = config.load(pyramid.path, cli.parse_overrides(words[-2:]))
+    assert again.Reader == pyramid.Reader
     with open(path, 'rb') as f:
         assert f.read() == before
 
@@ -622,10 +663,18 @@ def test_the_range_of_the_rule(pyramid, tmp_path, capsys):
 
 def test_the_warning_of_narrow_data(pyramid, capsys):
     made = rule.of(data.open_reader(pyramid.Reader))
-    collect._warn_if_narrow(made, np.array([[1, 192, 320], [1, 320, 40]]))
-    said = capsys.readouterr().out
-    assert 'heights from 192 to 320, where the reader makes 40 to 320' in said
-    assert 'widths' not in said and '--shape_range rule' in said
+    every = inputs.of_rule(made, 1).runs
+    for runs, said in (([[1, 192, 320],
+                         [1, 320,
+                          50]], 'height at stride 1 192 to 320 of 40 to 320;'),
+                       ([[1, 192, 192], [1, 320, 40], [1, 40, 320]],
+                        'height x width at stride 1 12800 to 36864 of 12800 to '
+                        '61440;')):
+        collect._warn_if_narrow(made, np.array(runs))
+        line, = capsys.readouterr().out.splitlines()
+        assert said in line and '--shape_range rule' in line
+    collect._warn_if_narrow(made, every[cover(every)])
+    assert capsys.readouterr().out == ''
 
 
 def test_batches(pyramid, tmp_path):
@@ -661,6 +710,17 @@ def test_a_fixed_size_needs_one_image(pyramid, tmp_path, capsys):
     assert 'warning' not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('name', ['float_model', 'int8_model'])
+def test_detectors(settings, request, name, tmp_path):
+    """Also one that holds quantization: all that its operators read is there.
+    """
+    found = collect.ensure(settings,
+                           ModelFiles(request.getfixturevalue(name)),
+                           path=str(tmp_path / 'x.pbtxt'))
+    assert found.meta.runs == [(1, 320, 320)]
+    assert found.ranges['image'].max_shape == (1, 3, 320, 320)
+
+
 def test_a_model_of_another_size(pyramid, small_detector, tmp_path):
     settings = pyramid.model_copy(deep=True)
     settings.Reader.file = write_reader(tmp_path, FIXED % (64, 96))
@@ -683,6 +743,44 @@ def test_a_model_that_does_not_run(pyramid, tmp_path):
                        model_of(settings),
                        path=str(tmp_path / 'none.pbtxt'))
     assert os.listdir(tmp_path) == ['reader.yml']
+
+
+def test_a_process_that_was_killed(pyramid):
+    said = collect._failed(model_of(pyramid),
+                           feeds(pyramid, [(1, 64, 96)])[0], -9, '')
+    assert re.search("'image' 1x3x64x96.*signal 9; is there enough memory",
+                     str(said))
+
+
+def test_a_stop_leaves_nothing_behind(pyramid, signals_arrive, tmp_path):
+    script = (
+        'import sys, numpy as np\n'
+        'from act import cli\n'
+        'from act.program.model import ModelFiles\n'
+        'from act.shapes import collect\n'
+        'feed = {"image": np.zeros((1, 3, 96, 96), np.float32), '
+        '"im_shape": np.ones((1, 2), np.float32)}\n'
+        'sys.exit(cli.run(lambda: collect.run(ModelFiles(%r), [feed] * 1000, '
+        '1)))' % pyramid.Global.model_dir)
+    work = tmp_path / 'work'
+    work.mkdir()
+    process = subprocess.Popen([sys.executable, '-c', script],
+                               env=dict(child.environment(), TMPDIR=str(work)),
+                               stderr=subprocess.PIPE)
+    said = b''
+    while not re.search(rb'[1-9]\d*/1000', said):
+        more = process.stderr.read1()
+        assert more, said
+        said += more
+    process.send_signal(signal.SIGINT)
+    said += process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert os.listdir(work) == []
+    running = []
+    for path in glob.glob('/proc/[0-9]*/cmdline'):
+        with contextlib.suppress(OSError), open(path, 'rb') as f:
+            running.append(f.read())
+    assert not any(str(work).encode() in line for line in running)
 
 
 def test_broken_images_are_left_out_if_asked(pyramid, tmp_path):

@@ -142,6 +142,9 @@ def main() -> None:
                                output_dir=args.output_dir,
                                output_json=args.output_json,
                                rewrites=faster.chosen(args.no_rewrite))
+    alone = args.explain or args.collect_shapes_only or args.image_file
+    if alone and launched.rank:
+        return
     if args.explain:
         explain.explain(settings, model_path, options, sys.argv, args.compare)
         return
@@ -149,8 +152,6 @@ def main() -> None:
         request.collect_shapes(settings, model_path, options)
         return
     if args.image_file:
-        if launched.rank:
-            return
         print(
             'picture: %s' %
             evaluate.draw_image(settings, model_path, args.image_file, options))

@@ -15,7 +15,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import yaml
@@ -59,10 +59,18 @@ class _Gpu:
     monitor: gpu.Monitor
 
 
-def _on_gpu(plans: List[Plan], settings: config.Settings, options: Options,
+def _on_gpu(plans: List[Plan],
+            directories: Sequence[str],
+            settings: config.Settings,
+            options: Options,
             images: data.ImageSet,
-            reader: data.Reader) -> Tuple[List[Plan], Optional[_Gpu]]:
+            reader: data.Reader,
+            aside: Optional[str] = None) -> Tuple[List[Plan], Optional[_Gpu]]:
     """Plans for the GPU with ranges and engines; others as they are.
+
+    Args:
+        plans: of the model, and of the reference if there is one.
+        directories: of the models. The others: see `with_ranges`.
 
     Raises:
         UserError: the range file that the user named does not do, or there is
@@ -75,12 +83,18 @@ def _on_gpu(plans: List[Plan], settings: config.Settings, options: Options,
 
     def ranged() -> List[Plan]:
         return [
-            with_ranges(made, settings, one, images, reader)
-            for made, one in zip(plans, asked)
+            with_ranges(made,
+                        settings,
+                        directory,
+                        one,
+                        images,
+                        reader,
+                        aside=aside)
+            for made, directory, one in zip(plans, directories, asked)
         ]
 
     if named and os.path.exists(named):
-        with_ranges(plans[0], settings, options, images, reader)
+        with_ranges(plans[0], settings, directories[0], options, images, reader)
     device = gpu.find(options.use_trt)
     plans = [with_engines(made, device) for made in ranged()]
     return plans, _Gpu(device, gpu.Monitor())
@@ -205,7 +219,8 @@ def evaluate(settings: config.Settings,
                         'section' % (settings.path, plans[0].precision))
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
-    plans, on_gpu = _on_gpu(plans, settings, options, images, reader)
+    plans, on_gpu = _on_gpu(plans, directories, settings, options, images,
+                            reader)
     predictors = [Predictor(p) for p in plans]
     watch: Dict[str, Any] = {'after': on_gpu.monitor.sample} if on_gpu else {}
     passes = inference.run(predictors,
@@ -360,9 +375,10 @@ def draw_image(settings: config.Settings, model_dir: str, image_file: str,
                         '(%s); name another' % (image_file, fault or 'broken'))
     reader = data.open_reader(settings.Reader)
     record = data.ImageRecord(0, image_file, *picture.shape[:2])
-    plans, _ = _on_gpu([plan_of(settings, model_dir, options)],
+    plans, _ = _on_gpu([plan_of(settings, model_dir, options)], [model_dir],
                        settings, options,
-                       data.ImageSet(image_file, [record], [], []), reader)
+                       data.ImageSet(image_file, [record], [],
+                                     []), reader, options.output_dir)
     predictor = Predictor(plans[0])
     done, = inference.run([predictor],
                           reader.pipeline, [record],

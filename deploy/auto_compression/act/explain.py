@@ -25,7 +25,8 @@ from tabulate import tabulate
 from . import config, data, gpu, results, runtime, tensorrt
 from .errors import UserError
 from .plan import Plan, Refusals
-from .program import cpu, faster
+from .program import copies, faster
+from .program import tensorrt as trt_program
 from .program.model import Model, ModelFiles
 from .request import Options, plan_of, with_engines
 from .results import Field
@@ -46,7 +47,7 @@ FIELDS: Tuple[Field, ...] = (
     Field('op_types', 'texts', '', 'operator set given to oneDNN'),
     Field('rewrites', 'texts', '', 'applied where the program has a place'),
     Field('program_cache', 'text', '',
-          'where copies prepared for the CPU lie; null: none is needed'),
+          'where prepared copies lie; null: none is needed'),
     *(results.FIELDS[name]
       for name in ('disabled_ops', 'min_subgraph_size', 'workspace_mib',
                    'explicit_quantization', 'dynamic_shape',
@@ -165,7 +166,7 @@ def _of_cpu(made: Plan, options: Options) -> Dict[str, Any]:
     needed = made.precision == 'int8' or rewrites
     return {
         'rewrites': list(rewrites),
-        'program_cache': cpu.cache_dir() if needed else None
+        'program_cache': copies.cache_dir() if needed else None
     }
 
 
@@ -175,12 +176,15 @@ def _of_gpu(made: Plan, settings: config.Settings, options: Options,
     engines = made.tensorrt
     ranges = None
     if engines:
-        said.update(disabled_ops=list(engines.disabled_ops),
+        said.update(rewrites=list(made.rewrites),
+                    disabled_ops=list(engines.disabled_ops),
                     min_subgraph_size=engines.min_subgraph_size,
                     workspace_mib=engines.workspace_mb,
                     explicit_quantization=engines.explicit_quantization,
                     dynamic_shape=engines.dynamic_shape,
                     shapes='fixed, those of the model')
+        if made.rewrites:
+            said['program_cache'] = copies.cache_dir()
         if engines.dynamic_shape:
             with refusals.noted():
                 found = _look(made, settings, options)
@@ -203,10 +207,14 @@ def _of_gpu(made: Plan, settings: config.Settings, options: Options,
 def _look(made: Plan, settings: config.Settings,
           options: Options) -> collect.Look:
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
+    # As it would run, which is not made here.
+    model = Model.load(made.files)
+    trt_program.apply(model)
     return collect.look(settings,
                         made.files,
                         reader.val().take(options.num_images),
                         path=options.shape_range_file,
+                        model=model,
                         source=options.shape_range or 'data',
                         batch_size=made.batch_size,
                         reader=reader)

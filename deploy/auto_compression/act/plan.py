@@ -211,7 +211,10 @@ def plan(files: ModelFiles,
                 raise error
         engines = tensorrt.decide(trt_options, made.precision, dynamic_shape)
         with noted():
-            tensorrt.check_fixed(engines, model, files.directory, where)
+            if not engines.dynamic_shape:
+                engines = replace(engines,
+                                  fixed=tensorrt.fixed_shapes(
+                                      model, files.directory, where))
         done = trt_program.prepared(files, model) if prepare else \
             copies.Prepared(files, trt_program.apply(model))
         passes = tensorrt.deleted_passes(trt_options, bool(types))

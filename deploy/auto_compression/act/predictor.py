@@ -33,7 +33,6 @@ from .plan import (
     slower_than_fp32,
 )
 from .program import faster
-from .shapes.ranges import check_input
 
 __all__ = [
     'BF16', 'DEPLOYED_AS', 'Plan', 'Predictor', 'build_config', 'check_names',
@@ -175,6 +174,7 @@ class Predictor:
         """Copy the inputs (name -> array) in."""
         for name, handle in zip(self.inputs, self._in):
             handle.copy_from_cpu(np.ascontiguousarray(feed[name]))
+        self._synchronize()
 
     def check_shapes(self, feed: Mapping[str, np.ndarray], what: str) -> None:
         """Check that TensorRT's engines take some inputs.
@@ -184,12 +184,13 @@ class Predictor:
             what: is run, for the message.
 
         Raises:
-            UserError: an input is outside of the ranges.
+            UserError: they do not.
         """
-        if self.plan.tensorrt and self.plan.tensorrt.ranges:
-            check_input(self.plan.tensorrt.ranges,
-                        {name: feed[name].shape
-                         for name in self.inputs}, what)
+        if self.plan.tensorrt:
+            tensorrt.check_input(
+                self.plan.tensorrt, self.plan.batch_size,
+                {name: feed[name].shape
+                 for name in self.inputs}, what)
 
     def compute(self) -> None:
         """Run the network on the inputs set last, to its end."""

@@ -18,6 +18,7 @@ for which images may have to be run on the CPU, and, once the device is known,
 the directory of its engines.
 """
 
+import os
 from dataclasses import dataclass, replace
 from typing import Iterator, Optional, Sequence
 
@@ -26,8 +27,9 @@ from .errors import UserError
 from .files import file_digest
 from .plan import Plan, Refusals, plan
 from .program import faster
-from .program.model import ModelFiles
+from .program.model import Model, ModelFiles
 from .shapes import collect
+from .shapes import ranges as shape_ranges
 
 
 @dataclass(frozen=True)
@@ -122,27 +124,47 @@ def plan_of(settings: config.Settings,
 
 def with_ranges(made: Plan,
                 settings: config.Settings,
+                model_dir: str,
                 options: Options,
                 images: data.ImageSet,
                 reader: data.Reader,
-                again: bool = False) -> Plan:
+                again: bool = False,
+                aside: Optional[str] = None) -> Plan:
     """The plan with a range file that covers some images, if it needs one;
     collected if there is none that does. See `shapes.collect.ensure`.
+
+    Args:
+        made: the plan.
+        settings: the model's configuration.
+        model_dir: the model, of which the plan may run a copy.
+        options: see Options.
+        images: of its data set, or one of the user's own.
+        reader: that of the settings.
+        again: collect in any case.
+        aside: directory for a file that is collected, so that the one of the
+            data set stays as it is.
 
     Raises:
         UserError: the file that the user named does not do.
     """
     if made.tensorrt is None or not made.tensorrt.dynamic_shape:
         return made
+    files = ModelFiles.named(settings.Global, model_dir)
+    asked = dict(path=options.shape_range_file,
+                 source=options.shape_range or 'data',
+                 again=again,
+                 batch_size=made.batch_size,
+                 reader=reader)
+    if aside and not options.shape_range_file and not collect.look(
+            settings, files, images, model=Model.load(
+                made.files), **asked).file:
+        asked.update(path=os.path.join(aside, shape_ranges.NAME), again=True)
     found = collect.ensure(settings,
-                           made.files,
+                           files,
                            images,
-                           path=options.shape_range_file,
-                           source=options.shape_range or 'data',
-                           again=again,
-                           batch_size=made.batch_size,
+                           prepared=made.files,
                            threads=made.threads,
-                           reader=reader)
+                           **asked)
     return replace(made, tensorrt=replace(made.tensorrt, ranges=found))
 
 
@@ -190,5 +212,11 @@ def collect_shapes(settings: config.Settings, model_dir: str,
                         '(Deploy.tensorrt.dynamic_shape, --use_dynamic_shape)')
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
-    made = with_ranges(made, settings, options, images, reader, again=True)
+    made = with_ranges(made,
+                       settings,
+                       model_dir,
+                       options,
+                       images,
+                       reader,
+                       again=True)
     return made.tensorrt.range_file

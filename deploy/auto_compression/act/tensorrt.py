@@ -22,14 +22,14 @@ import json
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from . import runtime
 from .config import TensorrtSection
 from .errors import UserError, unknown
 from .files import replace_directory, work_directory, write_whole
 from .program.model import Model
-from .shapes.ranges import RangeFile
+from .shapes import ranges as shape_ranges
 
 # What the wheel of paddlepaddle-gpu 2.6.2 is built for.
 VERSION = (8, 5, 3)
@@ -92,22 +92,33 @@ PASSES = (
 )
 
 
+def built_for() -> Tuple[int, int, int]:
+    """TensorRT's version that this build of Paddle is for; the CPU build
+    answers for the GPU wheel."""
+    runtime.prepare()
+    from paddle import inference
+    found = inference.get_trt_compile_version()
+    return found if any(found) else VERSION
+
+
 @dataclass(frozen=True)
 class Tensorrt:
     """How TensorRT runs a model. See `decide`.
 
     `ranges` are those of dynamic shapes, once they are collected; `cache_dir`
     where engines are kept, once the device is known that they are for ('':
-    nowhere), and `key` what they depend on.
+    nowhere), and `key` what they depend on; `fixed` are fixed shapes, see
+    `fixed_shapes`.
     """
     dynamic_shape: bool
     disabled_ops: Sequence[str]
     min_subgraph_size: int
     workspace_mb: int
     explicit_quantization: bool
-    ranges: Optional[RangeFile] = None
+    ranges: Optional[shape_ranges.RangeFile] = None
     cache_dir: str = ''
     key: Dict[str, Any] = field(default_factory=dict)
+    fixed: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def range_file(self) -> str:
@@ -122,15 +133,16 @@ class Tensorrt:
 def decide(options: TensorrtSection,
            precision: str,
            dynamic_shape: Optional[bool] = None,
-           version: Tuple[int, int, int] = VERSION) -> Tensorrt:
+           version: Optional[Tuple[int, int, int]] = None) -> Tensorrt:
     """How TensorRT runs a model.
 
     Args:
         options: the configuration's Deploy.tensorrt.
         precision: that runs.
         dynamic_shape: None: as configured.
-        version: TensorRT's, of the build of Paddle.
+        version: of TensorRT; None: `built_for`.
     """
+    version = version or built_for()
     return Tensorrt(dynamic_shape=options.dynamic_shape
                     if dynamic_shape is None else dynamic_shape,
                     disabled_ops=list(options.disabled_ops),
@@ -162,24 +174,51 @@ def deleted_passes(options: TensorrtSection, quantized: bool) -> List[str]:
     return names
 
 
-def check_fixed(engines: Tensorrt, model: Model, directory: str,
-                where: str) -> None:
-    """Check that a model whose shapes shall be fixed has fixed ones.
+def fixed_shapes(model: Model, directory: str,
+                 where: str) -> Dict[str, Tuple[int, ...]]:
+    """{input: its shape, without the batch} of a model whose shapes shall be
+    fixed.
 
     Raises:
         UserError: an input of it has sizes that may vary, besides the batch.
     """
-    if engines.dynamic_shape:
-        return
     block = model.program.global_block()
+    found = {}
     for name in model.inputs():
-        shape = list(block.var(name).shape)
+        shape = tuple(block.var(name).shape)
         if any(size < 0 for size in shape[1:]):
             raise UserError(
                 "fixed shapes (%s: Deploy.tensorrt.dynamic_shape, or "
                 "--use_dynamic_shape): input '%s' of '%s' is %s, of no fixed "
                 'size; leave them dynamic, or export the model for one size: '
-                'export.py --input_size H W' % (where, name, directory, shape))
+                'export.py --input_size H W' %
+                (where, name, directory, list(shape)))
+        found[name] = shape[1:]
+    return found
+
+
+def check_input(engines: Tensorrt, batch_size: int,
+                shapes: Mapping[str, Sequence[int]], what: str) -> None:
+    """Check that engines take an input.
+
+    Args:
+        engines: of a plan.
+        batch_size: that they are built for.
+        shapes: {input's name: its shape}.
+        what: is run, for the message.
+
+    Raises:
+        UserError: it is outside of the ranges, or not of the fixed shape.
+    """
+    if engines.ranges:
+        shape_ranges.check_input(engines.ranges, shapes, what)
+    for name, shape in engines.fixed.items():
+        if tuple(shapes[name][1:]) != shape or shapes[name][0] > batch_size:
+            raise UserError(
+                "%s: input '%s' is %s; TensorRT's engines are built for %s and "
+                'batches of %d: correct the reader, or let shapes vary '
+                '(--use_dynamic_shape)' %
+                (what, name, list(shapes[name]), list(shape), batch_size))
 
 
 def engine_key(*, model: str, ranges: Optional[str], precision: str,

@@ -32,7 +32,7 @@ from .. import child, config, data, runtime
 from ..errors import UserError
 from ..files import check_writable, write_whole, writing
 from ..program.model import Model, ModelFiles
-from . import inputs, ranges, rule, sizes, worker
+from . import inputs, levels, ranges, rule, sizes, worker
 from .cover import cover
 from .inputs import Inputs
 
@@ -64,7 +64,7 @@ def look(settings: config.Settings,
     """See whether there is a range file that does, and what would make one.
 
     Args:
-        model: the model of `files`, if it is loaded. The others: see `ensure`.
+        model: what runs, if it is loaded. The others: see `ensure`.
 
     Raises:
         ranges.Refused: a file at `path` that does not do.
@@ -104,7 +104,8 @@ def ensure(settings: config.Settings,
            again: bool = False,
            batch_size: int = 1,
            threads: Optional[int] = None,
-           reader: Optional[data.Reader] = None) -> ranges.RangeFile:
+           reader: Optional[data.Reader] = None,
+           prepared: Optional[ModelFiles] = None) -> ranges.RangeFile:
     """A range file that covers a model and its inputs: the one that is there,
     or a new one.
 
@@ -122,6 +123,8 @@ def ensure(settings: config.Settings,
         batch_size: images a batch; the last one may be smaller.
         threads: None: all cores.
         reader: that of the settings, if it is open.
+        prepared: the copy of it that runs, whose variables the ranges are of;
+            None: itself.
 
     Raises:
         ranges.Refused: a file at `path` that does not do.
@@ -131,7 +134,8 @@ def ensure(settings: config.Settings,
     reader = reader or data.open_reader(settings.Reader)
     if images is None and source == 'data':
         images = reader.val()
-    model = Model.load(files)
+    runs = prepared or files
+    model = Model.load(runs)
     seen = look(settings,
                 files,
                 images,
@@ -169,8 +173,9 @@ def ensure(settings: config.Settings,
                       again=True,
                       batch_size=batch_size,
                       threads=threads,
-                      reader=reader)
-    collected = run(files, feeds, threads or runtime.cpu_count())
+                      reader=reader,
+                      prepared=prepared)
+    collected = run(runs, feeds, threads or runtime.cpu_count())
     meta = ranges.Meta(
         model=files.digest(),
         paddle=runtime.PADDLE,
@@ -204,7 +209,26 @@ def _command(settings: config.Settings, files: ModelFiles, path: Optional[str],
         words += ['--shape_range', source]
     if batch_size != 1:
         words += ['--batch_size', str(batch_size)]
+    given = _given(settings)
+    if given:
+        words += ['-o', *given]
     return ' '.join(map(shlex.quote, words))
+
+
+def _given(settings: config.Settings) -> List[str]:
+    """What of the Reader section is not as its file says, for -o."""
+    try:
+        plain = config.load(settings.path).Reader
+    except UserError:  # it needs more than that
+        return []
+    given = []
+    for key in ('file', 'dataset_dir', 'image_dir', 'anno_path'):
+        value = getattr(settings.Reader, key)
+        if value and value != getattr(plain, key):
+            # Relative to the configuration, which a path need not be.
+            value = os.path.abspath(value) if key == 'file' else value
+            given.append('Reader.%s=%s' % (key, value))
+    return given
 
 
 def _image(settings: config.Settings) -> str:
@@ -217,9 +241,10 @@ def _wanted(reader: data.Reader, images: Optional[data.ImageSet], source: str,
     made = rule.of(reader)
     if source == 'data':
         return inputs.of_images(images.records, reader.bad, made, batch_size)
-    return inputs.of_rule(
-        made, batch_size, None if images is None else sizes.readable(
-            images.records, reader.bad)[1])
+    also = None
+    if images is not None and not made.fixed:
+        also = sizes.readable(images.records, reader.bad)[1]
+    return inputs.of_rule(made, batch_size, also)
 
 
 def _warn_if_narrow(made: rule.Rule, runs: np.ndarray) -> None:
@@ -227,14 +252,16 @@ def _warn_if_narrow(made: rule.Rule, runs: np.ndarray) -> None:
     if made.fixed or not made.limited:
         return
     every = inputs.of_rule(made, 1).runs
-    for at, name in ((1, 'heights'), (2, 'widths')):
-        low, high = runs[:, at].min(), runs[:, at].max()
-        least, most = every[:, at].min(), every[:, at].max()
-        if low > least or high < most:
-            print('warning: the images give %s from %d to %d, where the reader '
-                  'makes %d to %d of images of up to %g to 1; what is outside '
-                  'will be refused. --shape_range rule covers all' %
-                  (name, low, high, least, most, rule.ASPECT))
+    names, values = levels.quantities(np.concatenate([runs, every]))
+    found, possible = np.split(values, [len(runs)], 1)
+    for name, some, of in zip(names, found, possible):
+        if some.min() > of.min() or some.max() < of.max():
+            print(
+                'warning: these images span less than the reader makes of '
+                'images of up to %g to 1: %s %d to %d of %d to %d; others '
+                'will be refused. --shape_range rule covers all' %
+                (rule.ASPECT, name, some.min(), some.max(), of.min(), of.max()))
+            return
 
 
 def _check_declared(model: Model, files: ModelFiles, image: str,

@@ -20,7 +20,6 @@ passes over, say what it was made of: the model, and the inputs that it covers.
 """
 
 import json
-import math
 import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -221,9 +220,11 @@ def merge(runs: Sequence[Mapping[str, Range]]) -> Dict[str, Range]:
 
     Args:
         runs: of each the ranges of its own. Opt shapes and values are the
-            first one's, of all variables: TensorRT refuses an engine whose
-            inputs' best shapes contradict each other, and Paddle's own choice,
-            the most frequent value of each dimension, may.
+            first one's, of all variables. TensorRT refuses an engine whose opt
+            shapes contradict each other ("kOPT values for profile 0 violate
+            shape constraints", NVIDIA/TensorRT #2472), and those that Paddle
+            chooses, each dimension apart, may. Least and greatest shapes may
+            contradict (#1947).
 
     Raises:
         UserError: a variable has fewer dimensions in one run than in another.
@@ -293,13 +294,13 @@ def check(file: RangeFile,
             "holds no range of '%s'%s of '%s'" %
             (missing[0], ' and %d more variables' %
              (len(missing) - 1) if missing[1:] else '', files.directory))
+    if meta is not None:
+        return
+    # What other programs wrote tells no model; its parameters do.
     for var in model.persistable():
         one = file.ranges.get(var.name)
-        shape = tuple(var.shape) or (1, )
-        # By their elements: scales of quantization lie there as a row, and are
-        # declared as one dimension.
-        if one is not None and (one.min_shape != one.max_shape or math.prod(
-                one.min_shape) != math.prod(shape)):
+        shape = tuple(model.parameter(var.name).shape) or (1, )
+        if one is not None and not one.min_shape == one.max_shape == shape:
             raise file.refused("parameter '%s' has %s there and %s in '%s'" %
                                (var.name, _shape(one.min_shape), _shape(shape),
                                 files.directory))

@@ -26,8 +26,8 @@ import numpy as np
 from ..data import Reader
 from ..errors import UserError
 
-# Images up to this ratio of their sides are what `Rule.examples` stands for.
-# COCO's are below 7, and panoramas are rarely longer.
+# Images up to this ratio of their sides are what `Rule.examples` stands for: it
+# needs some limit, and few photographs are longer.
 ASPECT = 8.0
 
 
