@@ -120,11 +120,11 @@ def _collect(args: argparse.Namespace, settings: config.Settings,
              request: Request) -> str:
     """A range file of the model that TensorRT is given."""
     files = ModelFiles.named(settings.Global, request.model)
-    if request.prepare:
-        files = tensorrt.prepared(files).files
     reader = data.open_reader(settings.Reader)
     return collect.ensure(settings,
                           files,
                           reader.val().take(args.num_images),
                           path=request.range_file or None,
-                          reader=reader).path
+                          reader=reader,
+                          prepared=tensorrt.prepared(files).files
+                          if request.prepare else files).path
