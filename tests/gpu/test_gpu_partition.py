@@ -48,18 +48,15 @@ def analyse(shapes, tmp_path_factory):
                 'tensorrt': options or {}
             }
         }
-        request = analysis.Request(directory,
-                                   path,
-                                   overrides=overrides,
-                                   **words)
-        if request.dynamic_shape is not False:
+        if words.get('dynamic_shape') is not False:
             files = ModelFiles(directory)
-            if request.prepare:
-                files = tensorrt.prepared(files).files
-            settings = config.load(path, overrides)
-            ranges = str(place / (files.digest() + '.txt'))
-            collect.ensure(settings, files, path=ranges)
-            words['range_file'] = ranges
+            runs = tensorrt.prepared(files).files \
+                if words.get('prepare', True) else files
+            words['range_file'] = str(place / (runs.digest() + '.txt'))
+            collect.ensure(config.load(path, overrides),
+                           files,
+                           path=words['range_file'],
+                           prepared=runs)
         return made.run(
             analysis.Request(directory, path, overrides=overrides, **words),
             timeout)
