@@ -23,7 +23,7 @@ from act.optimized import optimized, wrong_ops
 from act.program import copies, tensorrt
 from act.program.model import Model, ModelFiles, static_mode
 
-SIZES = ((96, 128), (128, 96), (70, 110))
+SIZES = ((64, 96), (70, 50))
 
 
 def detections(files, size):
