@@ -9,7 +9,7 @@ REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
 .PHONY: help setup demo export test test-gpu-config test-ops-asan lint bench bench-accuracy \
-    bench-siblings bench-peers clean
+    bench-siblings bench-peers bench-trt-partition clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
@@ -31,6 +31,9 @@ help:
 	@echo "make bench-peers NAME=name"
 	@echo "             this CPU's engines side by side, see benchmarks/cpu_engines.py;"
 	@echo "             also MODELS=\"...\", COCO=DIR, WEIGHTS=FILE, ARGS=\"...\""
+	@echo "make bench-trt-partition COCO=DIR"
+	@echo "             which operators TensorRT would get, seen without a GPU; also"
+	@echo "             MODELS=\"...\", ARGS=\"...\""
 	@echo "make setup   only the virtual environment, .venv; GPU=1 make setup: that for"
 	@echo "             GPU machines, .venv-gpu; other targets take GPU=1 too"
 
@@ -90,7 +93,8 @@ lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m yapf --parallel --diff --recursive deploy tests benchmarks patches
 	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc $(PROJECT)/ops/*.h \
-	    tests/operators/*.cc tests/operators/*.h tests/gpu/*.c
+	    tests/operators/*.cc tests/operators/*.h tests/gpu/*.c \
+	    benchmarks/trt_partition/*.cc
 
 DEMO_YAML := configs/picodet_s_320_lcnet_qat.yml
 DEMO_FLOAT := inference_model/picodet_s_320_lcnet_demo
@@ -139,6 +143,12 @@ bench-peers: setup $(PEERS)/.installed
 	    --name $(NAME) $(if $(MODELS),--models $(MODELS)) \
 	    $(if $(COCO),--coco $(abspath $(COCO))) \
 	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS))) $(ARGS)
+
+# Which operators TensorRT would get, seen without a GPU.
+bench-trt-partition: setup
+	@test -n "$(COCO)" || { echo "error: make bench-trt-partition needs COCO=DIR"; exit 2; }
+	$(MAKE) GPU=1 setup
+	$(PY) benchmarks/partition.py --table $(MODELS) --coco $(abspath $(COCO)) $(ARGS)
 
 clean:
 	rm -rf $(CURDIR)/.venv $(CURDIR)/.venv-gpu $(PEERS)

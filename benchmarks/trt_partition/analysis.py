@@ -47,7 +47,8 @@ CREATED, TIMEOUT, CRASHED, REFUSED = 'created', 'timeout', 'crashed', 'refused'
 class Request:
     """What is analysed: the model in a directory, as a configuration (and what
     is laid over it) says that it runs. `range_file` is that of dynamic shapes;
-    `dynamic_shape` None means as configured."""
+    `dynamic_shape` None means as configured. `prepare` False: without the
+    rewrites for TensorRT."""
     model: str
     config: str
     precision: str = 'auto'
@@ -55,6 +56,7 @@ class Request:
     range_file: str = ''
     overrides: Dict[str, Any] = field(default_factory=dict)
     compute_capability: int = 86
+    prepare: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,23 @@ class Analysis:
                     child.wait()
                 log.seek(0)
                 said = log.read().decode(errors='replace')
-            return _outcome(work, code, time.perf_counter() - begin, said)
+            return outcome(work, code, time.perf_counter() - begin, said)
 
     def _environment(self) -> Dict[str, str]:
         env = dict(os.environ,
                    LD_PRELOAD=self._library,
                    PARTITION_LIBPADDLE=self._libpaddle)
-        for name, first in (('PYTHONPATH', [PROJECT, os.path.dirname(HERE)]),
+        for name, first in (('PYTHONPATH', [PROJECT,
+                                            os.path.dirname(HERE)]),
                             ('LD_LIBRARY_PATH',
                              [os.path.dirname(self._library)])):
-            env[name] = os.pathsep.join(first + [p for p in [env.get(name)]
-                                                 if p])
+            env[name] = os.pathsep.join(first +
+                                        [p for p in [env.get(name)] if p])
         return env
 
 
-def _outcome(work: str, code: Optional[int], seconds: float,
-             said: str) -> Outcome:
+def outcome(work: str, code: Optional[int], seconds: float,
+            said: str) -> Outcome:
     """What a worker left behind. Its code is None if it was stopped."""
     seconds = round(seconds, 1)
     log = events.Events([], [])
@@ -176,8 +179,7 @@ def _libpaddle(python: str) -> str:
     if found[:3] != [PADDLE, CUDA, COMMIT]:
         raise UserError("'%s' has Paddle %s (CUDA %s, commit %s); the analysis "
                         'is written for %s (CUDA %s, commit %s): make GPU=1 '
-                        'setup' %
-                        (python, *found[:3], PADDLE, CUDA, COMMIT))
+                        'setup' % (python, *found[:3], PADDLE, CUDA, COMMIT))
     return found[3].strip()
 
 

@@ -47,7 +47,8 @@ class Partition:
 @dataclass(frozen=True)
 class Events:
     """The lines of events.txt: what was told of each operator (type, its
-    outputs, whether TensorRT may have it), and (pass, when it began)."""
+    outputs, whether TensorRT may have it; once, however often it was asked),
+    and (pass, when it began)."""
     told: List[Tuple[str, Tuple[str, ...], bool]]
     passes: List[Tuple[str, float]]
 
@@ -59,16 +60,17 @@ class Events:
 
 def read_events(text: str) -> Events:
     """Parse events.txt; a last line that was cut off is left out."""
-    told, passes = [], []
+    told, passes = {}, []
     for line in text.splitlines(keepends=True):
-        fields = line.rstrip('\n').split('\t')
         if not line.endswith('\n'):
             break
-        if fields[0] == 'pass':
-            passes.append((fields[1], float(fields[2])))
-        elif fields[0] == 'op' and fields[2] not in ('feed', 'fetch'):
-            told.append((fields[2], tuple(fields[3:]), fields[1] == '1'))
-    return Events(told, passes)
+        kind, *values = line.rstrip('\n').split('\t')
+        if kind == 'pass':
+            passes.append((values[0], float(values[1])))
+        elif kind == 'op' and values[2] not in ('feed', 'fetch'):
+            answer, node, op, *outputs = values
+            told[node] = (op, tuple(outputs), answer == '1')
+    return Events(list(told.values()), passes)
 
 
 def read_program(content: bytes) -> Tuple[List[Any], List[List[Any]]]:
@@ -127,10 +129,8 @@ def partition(events: Events, outside: Sequence[Any],
         # What is in neither has been removed: nothing read it.
         small=_sorted((accepted - inside) & Counter(op.type for op in outside)),
         disabled=_sorted(
-            Counter(
-                op.type for op in outside
-                if asked.isdisjoint(n for o in op.outputs
-                                    for n in o.arguments))),
+            Counter(op.type for op in outside if asked.isdisjoint(
+                n for o in op.outputs for n in o.arguments))),
         inside=_sorted(inside),
         engines=sorted(map(len, engines), reverse=True),
         slow_passes={

@@ -52,8 +52,7 @@ std::string directory;
 // PARTITION_LIBPADDLE is its path.
 void* Libpaddle() {
   static const char* path = getenv("PARTITION_LIBPADDLE");
-  static void* library =
-      path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : nullptr;
+  static void* library = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : nullptr;
   return library;
 }
 
@@ -91,7 +90,8 @@ extern "C" int partition_begin(const char* into, int sm) {
 // ---- What is written down ---------------------------------------------------
 // events.txt, one event a line, fields separated by tabs:
 //   pass    NAME SECONDS   a pass begins, so long after the program began
-//   op      ANSWER TYPE OUTPUT...  the teller: 1 if TensorRT may have it
+//   op      ANSWER NODE TYPE OUTPUT...  the teller: 1 if TensorRT may have it;
+//                          it may be asked more than once of a node
 //   engine                 a subgraph becomes an engine
 // program.pb: the last program made, as protobuf; after the analysis it holds a
 // tensorrt_engine for each subgraph.
@@ -150,8 +150,8 @@ Graph* Pass::Apply(Graph* graph) const {
   static auto type =
       Original<Type>("_ZNK6paddle9framework2ir4Pass4TypeB5cxx11Ev");
   using Apply = Graph* (*)(const Pass*, Graph*);
-  static auto apply = Original<Apply>(
-      "_ZNK6paddle9framework2ir4Pass5ApplyEPNS1_5GraphE");
+  static auto apply =
+      Original<Apply>("_ZNK6paddle9framework2ir4Pass5ApplyEPNS1_5GraphE");
   static double begin = Now();
   if (events) {
     fprintf(events, "pass\t%s\t%.3f\n", type(this).c_str(), Now() - begin);
@@ -171,12 +171,14 @@ class OpTeller {
 
 bool OpTeller::Tell(const framework::ir::Node* node, bool int8, bool dynamic,
                     bool forbid_dynamic) {
-  using Tell = bool (*)(OpTeller*, const framework::ir::Node*, bool, bool,
-                        bool);
+  using Tell =
+      bool (*)(OpTeller*, const framework::ir::Node*, bool, bool, bool);
   static auto tell = Original<Tell>(
-      "_ZN6paddle9inference8tensorrt8OpTeller4TellEPKNS_9framework2ir4NodeEbbb");
+      "_ZN6paddle9inference8tensorrt8OpTeller4TellEPKNS_"
+      "9framework2ir4NodeEbbb");
   bool answer = tell(this, node, int8, dynamic, forbid_dynamic);
-  fprintf(events, "op\t%d\t%s", answer, node->name.c_str());
+  fprintf(events, "op\t%d\t%p\t%s", answer, static_cast<const void*>(node),
+          node->name.c_str());
   for (auto* output : node->outputs) {
     fprintf(events, "\t%s", output->name.c_str());
   }
@@ -254,7 +256,6 @@ cudaError RecordedGpuMalloc(void** pointer, size_t bytes, int, bool) {
 void RecordedGpuFree(void* pointer, size_t, int) { free(pointer); }
 }  // namespace platform
 }  // namespace paddle
-
 
 // ---- The libraries that Paddle opens by name --------------------------------
 

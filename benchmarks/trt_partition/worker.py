@@ -29,6 +29,7 @@ from typing import Any, Dict
 from act import cli, config
 from act.errors import UserError
 from act.program.model import ModelFiles
+from act.shapes import ranges
 
 
 def main() -> None:
@@ -54,12 +55,14 @@ def main() -> None:
                      trt_options=settings.Deploy.tensorrt,
                      nms=settings.own_nms,
                      input_list=settings.Global.input_mapping,
+                     prepare=asked['prepare'],
                      where=settings.path)
     if made.tensorrt.dynamic_shape:
-        made = dataclasses.replace(
-            made,
-            tensorrt=dataclasses.replace(made.tensorrt,
-                                         range_file=asked['range_file']))
+        made = dataclasses.replace(made,
+                                   tensorrt=dataclasses.replace(
+                                       made.tensorrt,
+                                       ranges=ranges.read(
+                                           asked['range_file'], '')))
     built = predictor.build_config(made)
     kept = inference.create_predictor(built)
     # It cannot be freed: Paddle would ask for the device's allocator.

@@ -18,8 +18,8 @@ passes leave, not those of the model.
 with the names of variables; what matches nothing is ignored without a word. The
 passes are in the GPU build only, and some of them need TensorRT itself, so that
 here their effect is a table: what each takes, and what it makes of it. A name
-that cannot match is an error. One that may, since a pass may or may not find its
-pattern, is let through: benchmarks/trt_partition tells which did.
+that cannot match is an error. One that may, since a pass may or may not find
+its pattern, is let through: benchmarks/trt_partition tells which did.
 """
 
 from dataclasses import dataclass

@@ -24,8 +24,10 @@ from typing import Dict, Iterator, List, Optional, Sequence, Set
 from . import capability, runtime, tensorrt
 from .config import CpuSection, NmsSection, TensorrtSection
 from .errors import UserError, nearest, unknown
+from .optimized import optimized, wrong_ops
 from .postprocess import PostProcess, check_outputs
-from .program import cpu, faster, halving
+from .program import copies, cpu, faster, halving
+from .program import tensorrt as trt_program
 from .program.inspect import count_types, is_quantized, quantized_ops
 from .program.model import Model, ModelFiles
 from .program.network import Types
@@ -52,7 +54,7 @@ DEPLOYABLE = ('conv2d', 'depthwise_conv2d', 'fused_conv2d', 'fc')
 @dataclass(frozen=True)
 class Plan:
     """What will run: a precision and how. See `plan`."""
-    files: ModelFiles  # the model as it is loaded, prepared for oneDNN
+    files: ModelFiles  # the model as it is loaded, prepared for its engine
     precision: str  # fp32, fp16, bf16, int8 or simulated_int8
     mkldnn: bool  # of effect on the CPU
     threads: int
@@ -153,8 +155,8 @@ def plan(files: ModelFiles,
             with oneDNN.
         check_types: refuse int8 types that are not those that training
             quantized. False: for a look at what such a mistake does.
-        prepare: make the prepared copy for oneDNN. False: `files` and
-            `rewrites` of the plan say nothing of it.
+        prepare: make the prepared copy for oneDNN or TensorRT. False: `files`
+            is the model as the user has it.
         refusals: keeps what is refused; None: the first is raised. A plan with
             a refusal does not run.
 
@@ -213,9 +215,18 @@ def plan(files: ModelFiles,
                 engines = replace(engines,
                                   fixed=tensorrt.fixed_shapes(
                                       model, files.directory, where))
+        done = trt_program.prepared(files, model) if prepare else \
+            copies.Prepared(files, trt_program.apply(model))
+        passes = tensorrt.deleted_passes(trt_options, bool(types))
+        asked_about = optimized(model, engines.dynamic_shape, passes)
+        for error in wrong_ops(engines.disabled_ops, asked_about, where):
+            with noted():
+                raise error
         return replace(made,
+                       files=done.files,
+                       rewrites=done.done,
                        tensorrt=engines,
-                       deleted_passes=list(trt_options.deleted_passes))
+                       deleted_passes=passes)
     if device == 'GPU':
         return made
     if made.precision == capability.SIMULATED:

@@ -22,7 +22,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from . import runtime
 from .config import TensorrtSection
@@ -158,6 +158,20 @@ def wrong_names(options: TensorrtSection, where: str) -> Iterator[UserError]:
         if name not in PASSES:
             yield unknown('IR pass', name, PASSES,
                           '%s: Deploy.tensorrt.deleted_passes' % where)
+
+
+# Marks operators that have ranges of quantization, of which a float model has
+# none; over two minutes of DINO's loading.
+FOR_INT8 = 'add_support_int8_pass'
+
+
+def deleted_passes(options: TensorrtSection, quantized: bool) -> List[str]:
+    """The passes that do not run: those configured, and that for int8 where
+    nothing is quantized."""
+    names = list(options.deleted_passes)
+    if not quantized and FOR_INT8 not in names:
+        names.append(FOR_INT8)
+    return names
 
 
 def fixed_shapes(model: Model, directory: str,

@@ -152,4 +152,4 @@ def prepared(files: ModelFiles,
         return copies.Prepared(files, {})
     halves = target.int8 and halving.halves()
     return copies.prepared(files, (VERSION, target, halves), model,
-                         lambda m: prepare(m, target, halves))
+                           lambda m: prepare(m, target, halves))

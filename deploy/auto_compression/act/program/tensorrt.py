@@ -148,8 +148,8 @@ def split_to_slices(model: Model) -> int:
 
 
 def meshgrid_to_sums(model: Model) -> int:
-    """Make sums of a column and a row of a meshgrid of two vectors: one of them
-    times zero.
+    """Make sums of a column and a row of a meshgrid of two vectors of any
+    length: one of them times zero.
 
     Args:
         model: changed in place. The vectors hold finite numbers.
@@ -159,8 +159,9 @@ def meshgrid_to_sums(model: Model) -> int:
     """
 
     def sums(block: Any, op: Any, graph: Graph) -> Optional[List[Op]]:
+        # Those of fixed sizes are constants, and folded by Paddle.
         if op.type != 'meshgrid' or len(op.input('X')) != 2 or \
-                any(len(block.var(n).shape) != 1 for n in op.input('X')):
+                any(block.var(n).shape != (-1, ) for n in op.input('X')):
             return None
         made = _Writer(block, op)
         lines = [
@@ -211,14 +212,13 @@ def filled_like(model: Model) -> int:
             return None
         made = _Writer(block, op)
         if left_out:
-            source = made.add(
-                'slice', {'Input': [source]}, {
-                    'axes': left_out,
-                    'starts': [0] * len(left_out),
-                    'ends': [1] * len(left_out),
-                    'infer_flags': [1] * len(left_out),
-                    'decrease_axis': left_out
-                }, block.var(source), len(axes))
+            source = made.add('slice', {'Input': [source]}, {
+                'axes': left_out,
+                'starts': [0] * len(left_out),
+                'ends': [1] * len(left_out),
+                'infer_flags': [1] * len(left_out),
+                'decrease_axis': left_out
+            }, block.var(source), len(axes))
         made.put('fill_any_like', {'X': [source]},
                  op.output('Out')[0], {
                      'value': float(op.attr('value')),
@@ -236,7 +236,8 @@ def _size_of(block: Any, graph: Graph, op: Any,
     cut = graph.writer_of(op, name)
     shape = graph.writer(cut, 'Input') if cut and cut.type == 'slice' else None
     if shape is None or shape.type != 'shape' or cut.attr('axes') != [0] or \
-            _names(cut, 'StartsTensorList') or _names(cut, 'EndsTensorList') or \
+            any(_names(cut, s)
+                for s in ('StartsTensorList', 'EndsTensorList')) or \
             cut.attr('ends')[0] - cut.attr('starts')[0] != 1:
         return None
     source, axis = shape.input('Input')[0], cut.attr('starts')[0]
