@@ -42,8 +42,8 @@ def said(tmp_path, monkeypatch, capfd, small_settings, small_detector, cache):
         before = snapshot(place, model, cache)
         capfd.readouterr()
         code = call_script(EVALUATION, '--explain', '--output_json', path,
-                           '--config_path', YAML, '--model_path', model, *words,
-                           '-o', *small_settings)
+                           '--config_path', YAML, '--model_path', model, '-o',
+                           *small_settings, *words)
         out, err = capfd.readouterr()
         assert snapshot(place, model, cache) == before
         record = json.loads(path.read_text()) if path.exists() else None
@@ -110,6 +110,16 @@ def test_what_the_yaml_names_wrongly(said):
         'Deploy.tensorrt.deleted_passes=[no_such_pass]')
     assert code == 0, err
     assert 'Deploy.tensorrt.deleted_passes' in record['plans'][0]['refused'][0]
+
+
+def test_data_and_figures_that_are_not_there(said):
+    code, record, _, err = said('--device', 'GPU', '--use_trt', '--precision',
+                                'fp16', '--check', '-o',
+                                'Reader.dataset_dir=/nowhere',
+                                'Reader.anno_path=nowhere.json')
+    assert code == 0, err
+    rows, place = record['plans'][0]['refused']
+    assert 'has no row for fp16' in rows and '/nowhere' in place
 
 
 def refused(capfd, *words):

@@ -124,6 +124,19 @@ def test_all_refusals_are_kept(int8_model):
             for line in refusals.lines] == [int8_model, 'a_pass', 'b_pass']
 
 
+def test_operators_that_cannot_be_disabled(float_model):
+    """matmul_v2 is matrix_multiply by the time TensorRT is asked."""
+    section = TensorrtSection(disabled_ops=['matmul_v2', 'concta'])
+    refusals = plan.Refusals(keep=True)
+    planned(float_model,
+            device='GPU',
+            use_trt=True,
+            trt_options=section,
+            refusals=refusals)
+    one, two = refusals.lines
+    assert "name 'matrix_multiply'" in one and "did you mean 'concat'" in two
+
+
 def test_what_the_yaml_says_of_tensorrt(float_model):
     made = planned(float_model,
                    device='GPU',
@@ -132,12 +145,12 @@ def test_what_the_yaml_says_of_tensorrt(float_model):
                    batch_size=3,
                    trt_options=TensorrtSection(
                        dynamic_shape=False,
-                       disabled_ops=['slice'],
+                       disabled_ops=['concat'],
                        min_subgraph_size=5,
                        workspace_mb=2,
                        deleted_passes=['trt_skip_layernorm_fuse_pass']))
     assert made.tensorrt == tensorrt.Tensorrt(dynamic_shape=False,
-                                              disabled_ops=['slice'],
+                                              disabled_ops=['concat'],
                                               min_subgraph_size=5,
                                               workspace_mb=2,
                                               explicit_quantization=False,
@@ -145,7 +158,9 @@ def test_what_the_yaml_says_of_tensorrt(float_model):
                                                   'image': (3, 320, 320),
                                                   'scale_factor': (2, )
                                               })
-    assert made.deleted_passes == ['trt_skip_layernorm_fuse_pass']
+    assert made.deleted_passes == [
+        'trt_skip_layernorm_fuse_pass', tensorrt.FOR_INT8
+    ]
     assert made.batch_size == 3
     assert planned(
         float_model,
@@ -254,7 +269,7 @@ def test_engines_of_anything_else_lie_elsewhere():
         dict(versions=dict(KEY['versions'], tensorrt='8.6.1')),
     ] + [
         dict(engines=dataclasses.replace(KEY['engines'], **change))
-        for change in (dict(disabled_ops=['slice']), dict(min_subgraph_size=4),
+        for change in (dict(disabled_ops=['concat']), dict(min_subgraph_size=4),
                        dict(workspace_mb=1), dict(dynamic_shape=False),
                        dict(explicit_quantization=True))
     ]

@@ -319,8 +319,10 @@ def test_covers_of_few_sizes():
     assert cover(np.zeros((0, 2))) == []
     assert cover(np.array([[64, 64]] * 5)) == [0]
     assert cover(np.array([[64, 64], [32, 32], [64, 64], [32, 40]])) == [0, 1]
-    # 25 x 42 has fewer pixels at stride 1, more tokens at stride 32.
-    assert cover(np.array([[800, 1344], [1000, 1056]])) == [0, 1]
+    # The second has fewer pixels than the first, and more tokens of stride 32;
+    # the others have the extremes of height and width.
+    runs = np.array([[800, 1344], [1000, 1056], [700, 1400], [1100, 640]])
+    assert cover(runs) == [0, 1, 2, 3]
 
 
 def test_the_commonest():

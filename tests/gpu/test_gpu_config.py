@@ -31,7 +31,7 @@ paddle = runtime.import_paddle()
 from paddle import inference  # noqa: E402
 
 PASS = 'trt_prompt_tuning_embedding_eltwise_layernorm_fuse_pass'
-SECTION = TensorrtSection(disabled_ops=['slice'],
+SECTION = TensorrtSection(disabled_ops=['concat'],
                           min_subgraph_size=7,
                           workspace_mb=300,
                           deleted_passes=[PASS])
@@ -205,7 +205,7 @@ def test_getters_that_are_not_true(float_model, ranges):
 def test_no_getter_reports_disabled_ops(float_model):
     made = complete(make(float_model, use_trt=True, dynamic_shape=False))
     reports = []
-    for ops in ([], ['slice']):
+    for ops in ([], ['concat']):
         built = predictor.build_config(
             dataclasses.replace(made,
                                 tensorrt=dataclasses.replace(made.tensorrt,

@@ -38,7 +38,13 @@ from .plan import Plan, slower_than_fp32
 from .predictor import Predictor
 from .program.model import ModelFiles
 from .ranks import ALONE, Ranks
-from .request import Options, plan_of, with_engines, with_ranges
+from .request import (
+    Options,
+    check_rows,
+    plan_of,
+    with_engines,
+    with_ranges,
+)
 
 PICTURES = 'pictures'
 
@@ -213,10 +219,7 @@ def evaluate(settings: config.Settings,
     # A prepared copy of the model goes to the user's cache.
     plans = ranks.one_first(
         lambda: _plans(settings, model_dir, compare, options))
-    if options.check and not any(row[0] == plans[0].precision
-                                 for row in settings.Expected):
-        raise UserError("--check: '%s' has no row for %s in its Expected "
-                        'section' % (settings.path, plans[0].precision))
+    check_rows(settings, options, plans[0])
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
     plans, on_gpu = _on_gpu(plans, directories, settings, options, images,

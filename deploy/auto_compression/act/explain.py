@@ -28,7 +28,7 @@ from .plan import Plan, Refusals
 from .program import copies, faster
 from .program import tensorrt as trt_program
 from .program.model import Model, ModelFiles
-from .request import Options, plan_of, with_engines
+from .request import Options, check_rows, plan_of, with_engines
 from .results import Field
 from .shapes import collect
 
@@ -152,9 +152,16 @@ def _of_model(settings: config.Settings, model_dir: str,
                 threads=made.threads,
                 deleted_passes=list(made.deleted_passes),
                 op_types=list(made.op_types))
-    said.update(
-        _of_gpu(made, settings, options, refusals) if made.device ==
-        'GPU' else _of_cpu(made, options))
+    with refusals.noted():
+        check_rows(settings, options, made)
+    reader = images = None
+    with refusals.noted():
+        reader = data.open_reader(settings.Reader, options.skip_bad_images)
+        images = reader.val().take(options.num_images)
+    if made.device == 'GPU':
+        said.update(_of_gpu(made, settings, options, refusals, reader, images))
+    else:
+        said.update(_of_cpu(made, options))
     said['refused'] = refusals.lines
     return said
 
@@ -171,7 +178,8 @@ def _of_cpu(made: Plan, options: Options) -> Dict[str, Any]:
 
 
 def _of_gpu(made: Plan, settings: config.Settings, options: Options,
-            refusals: Refusals) -> Dict[str, Any]:
+            refusals: Refusals, reader: Optional[data.Reader],
+            images: Optional[data.ImageSet]) -> Dict[str, Any]:
     said: Dict[str, Any] = {}
     engines = made.tensorrt
     ranges = None
@@ -182,12 +190,13 @@ def _of_gpu(made: Plan, settings: config.Settings, options: Options,
                     workspace_mib=engines.workspace_mb,
                     explicit_quantization=engines.explicit_quantization,
                     dynamic_shape=engines.dynamic_shape,
-                    shapes='fixed, those of the model')
+                    shapes=None
+                    if engines.dynamic_shape else 'fixed, those of the model')
         if made.rewrites:
             said['program_cache'] = copies.cache_dir()
-        if engines.dynamic_shape:
+        if engines.dynamic_shape and images:
             with refusals.noted():
-                found = _look(made, settings, options)
+                found = _look(made, settings, options, reader, images)
                 ranges = found.file
                 said.update(_of_shapes(found))
         said['engine_cache'] = runtime.user_cache('engines')
@@ -204,15 +213,14 @@ def _of_gpu(made: Plan, settings: config.Settings, options: Options,
     return said
 
 
-def _look(made: Plan, settings: config.Settings,
-          options: Options) -> collect.Look:
-    reader = data.open_reader(settings.Reader, options.skip_bad_images)
+def _look(made: Plan, settings: config.Settings, options: Options,
+          reader: data.Reader, images: data.ImageSet) -> collect.Look:
     # As it would run, which is not made here.
     model = Model.load(made.files)
     trt_program.apply(model)
     return collect.look(settings,
                         made.files,
-                        reader.val().take(options.num_images),
+                        images,
                         path=options.shape_range_file,
                         model=model,
                         source=options.shape_range or 'data',

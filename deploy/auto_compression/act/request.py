@@ -122,6 +122,18 @@ def plan_of(settings: config.Settings,
                 refusals=refusals)
 
 
+def check_rows(settings: config.Settings, options: Options, made: Plan) -> None:
+    """
+    Raises:
+        UserError: figures shall be checked, and none is expected of the plan's
+            precision.
+    """
+    if options.check and not any(row[0] == made.precision
+                                 for row in settings.Expected):
+        raise UserError("--check: '%s' has no row for %s in its Expected "
+                        'section' % (settings.path, made.precision))
+
+
 def with_ranges(made: Plan,
                 settings: config.Settings,
                 model_dir: str,

@@ -19,8 +19,8 @@ widths, their products where a level is flattened into tokens, and sums of these
 where levels are joined (DINO: strides 8 to 64). In a batch they may be
 multiplied by its images. All these grow with height, width and images: whatever
 follows them stays within what the extremes of each make, but the extremes of
-one need not be made by those of another: 25 x 42 = 1050 tokens are more than
-32 x 32 = 1024, of fewer pixels.
+one need not be made by those of another: 1000 x 1056 has fewer pixels than
+800 x 1344, and more tokens of stride 32, 32 x 33 = 1056 against 25 x 42 = 1050.
 """
 
 from dataclasses import dataclass
