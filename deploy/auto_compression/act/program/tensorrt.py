@@ -16,8 +16,9 @@
 Paddle's operator teller keeps some operators out of TensorRT, and each cuts an
 engine in two: DINO of any size falls into 15. The rewrites here say the same
 with operators that it takes. They change no value beyond what each states, and
-what they do not find they leave alone. That an engine of the result can be built, and is right, needs
-a GPU to see; benchmarks/trt_partition shows the partition.
+what they do not find they leave alone. That an engine of the result can be
+built, and is right, needs a GPU to see; benchmarks/trt_partition shows the
+partition.
 """
 
 from typing import Any, Callable, Dict, List, Optional, Tuple
