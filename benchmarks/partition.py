@@ -81,7 +81,7 @@ def parse_args() -> argparse.Namespace:
                         default=os.path.join(ROOT, '.venv-gpu', 'bin',
                                              'python'),
                         help="Python with Paddle's GPU build (default: that of "
-                        'make GPU=1 setup)')
+                        'make setup GPU=1)')
     parser.add_argument('--coco', type=cli.path, help='data set, for --table')
     parser.add_argument('--work_dir', default='output/trt_partition')
     parser.add_argument('--output_json', default=None)

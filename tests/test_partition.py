@@ -161,7 +161,7 @@ def test_no_such_table(tmp_path):
 
 
 def test_another_paddle_is_refused():
-    with pytest.raises(UserError, match='make GPU=1 setup') as e:
+    with pytest.raises(UserError, match='make setup GPU=1') as e:
         analysis.Analysis(sys.executable)
     assert 'CUDA False' in str(e.value)
     with pytest.raises(UserError, match="'/none' is no Python"):

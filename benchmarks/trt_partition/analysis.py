@@ -175,11 +175,11 @@ def _libpaddle(python: str) -> str:
                                check=True).stdout.decode().split(None, 3)
     except (OSError, subprocess.CalledProcessError):
         raise UserError("'%s' is no Python with Paddle's GPU build; make one "
-                        'with: make GPU=1 setup' % python) from None
+                        'with: make setup GPU=1' % python) from None
     if found[:3] != [PADDLE, CUDA, COMMIT]:
         raise UserError("'%s' has Paddle %s (CUDA %s, commit %s); the analysis "
-                        'is written for %s (CUDA %s, commit %s): make GPU=1 '
-                        'setup' % (python, *found[:3], PADDLE, CUDA, COMMIT))
+                        'is written for %s (CUDA %s, commit %s): make setup '
+                        'GPU=1' % (python, *found[:3], PADDLE, CUDA, COMMIT))
     return found[3].strip()
 
 

@@ -15,9 +15,10 @@
 
 Paddle's operator teller keeps some operators out of TensorRT, and each cuts an
 engine in two: DINO of any size falls into 15. The rewrites here say the same
-with operators that it takes. They change no value, and what they do not find
-they leave alone. That an engine of the result can be built, and is right, needs
-a GPU to see; benchmarks/trt_partition shows the partition.
+with operators that it takes. They change no value beyond what each states, and
+what they do not find they leave alone. That an engine of the result can be
+built, and is right, needs a GPU to see; benchmarks/trt_partition shows the
+partition.
 """
 
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -274,7 +275,52 @@ def flags_to_and(model: Model) -> int:
     return _replace(model, both)
 
 
-REWRITES = (split_to_slices, meshgrid_to_sums, filled_like, flags_to_and)
+def projections_to_sums(model: Model) -> int:
+    """Make a product and a sum of a 1x1 convolution to one channel that is
+    labelled `skip_quant`: the teller takes no operator that is.
+
+    PP-YOLOE's head ends in three, whose weights are the numbers 0 to 16 and
+    stay float in an int8 model. A sum does in TensorRT, which a convolution
+    without the label need not. The order of adding is another: relative
+    differences of 1e-6.
+
+    Args:
+        model: changed in place.
+
+    Returns:
+        number of convolutions replaced.
+    """
+
+    def sums(block: Any, op: Any, graph: Graph) -> Optional[List[Op]]:
+        if op.type != 'conv2d' or not op.has_attr('skip_quant') or \
+                _names(op, 'Bias'):
+            return None
+        weight = block.var(op.input('Filter')[0])
+        shape, source = weight.shape, op.input('Input')
+        if not weight.persistable or shape[0] != 1 or shape[2:] != (1, 1):
+            return None
+        if op.attr('groups') != 1 or op.attr('data_format') == 'NHWC' or \
+                list(op.attr('strides')) != [1, 1] or \
+                any(op.attr('paddings')):
+            return None
+        made = _Writer(block, op)
+        product = made.add('elementwise_mul', {
+            'X': source,
+            'Y': [weight.name]
+        }, {'axis': -1}, block.var(source[0]), 4)
+        made.put('reduce_sum', {'X': [product]},
+                 op.output('Output')[0], {
+                     'dim': [1],
+                     'keep_dim': True,
+                     'reduce_all': False
+                 })
+        return made.ops
+
+    return _replace(model, sums)
+
+
+REWRITES = (split_to_slices, meshgrid_to_sums, filled_like, flags_to_and,
+            projections_to_sums)
 
 
 def apply(model: Model) -> Dict[str, int]:
