@@ -1,14 +1,15 @@
 # make demo | make test | make lint | make bench: each sets up what it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := $(CURDIR)/.venv
+# GPU=1 is for machines with a GPU: the GPU build of Paddle, in an environment of
+# its own, since both builds are the one package `paddle`.
+VENV := $(CURDIR)/$(if $(GPU),.venv-gpu,.venv)
 PROJECT := deploy/auto_compression
 PY := $(VENV)/bin/python
-# GPU=1 installs the GPU build of Paddle instead.
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test test-ops-asan lint bench bench-accuracy \
-    bench-siblings bench-peers clean
+.PHONY: help setup demo export test test-gpu-config test-ops-asan lint bench bench-accuracy \
+    bench-siblings bench-peers bench-trt-partition clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
@@ -16,6 +17,9 @@ help:
 	@echo "             the float model of a compression YAML; also WEIGHTS=FILE,"
 	@echo "             INPUT_SIZE=\"H W\", RANDOM_WEIGHTS=1"
 	@echo "make test    the tests"
+	@echo "make test-gpu-config"
+	@echo "             the tests of Paddle's GPU build, in .venv-gpu (759 MB to"
+	@echo "             download); no GPU is needed"
 	@echo "make test-ops-asan"
 	@echo "             the C++ operators' kernels, fuzzed under AddressSanitizer"
 	@echo "make lint    formatting and static checks"
@@ -27,7 +31,11 @@ help:
 	@echo "make bench-peers NAME=name"
 	@echo "             this CPU's engines side by side, see benchmarks/cpu_engines.py;"
 	@echo "             also MODELS=\"...\", COCO=DIR, WEIGHTS=FILE, ARGS=\"...\""
-	@echo "make setup   only the virtual environment, .venv (GPU=1: for GPU machines)"
+	@echo "make bench-trt-partition COCO=DIR"
+	@echo "             which operators TensorRT would get, seen without a GPU; also"
+	@echo "             MODELS=\"...\", ARGS=\"...\""
+	@echo "make setup   only the virtual environment, .venv; GPU=1 make setup: that for"
+	@echo "             GPU machines, .venv-gpu; other targets take GPU=1 too"
 
 setup: $(VENV)/.installed
 
@@ -65,6 +73,10 @@ export: setup
 test: setup
 	$(PY) -m pytest -q tests
 
+test-gpu-config:
+	$(MAKE) GPU=1 setup
+	$(CURDIR)/.venv-gpu/bin/python -m pytest -q tests/gpu
+
 # Without Paddle in the process, which AddressSanitizer does not stand.
 FUZZED := deformable depthwise nms
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -Wall -Wno-psabi
@@ -81,7 +93,8 @@ lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m yapf --parallel --diff --recursive deploy tests benchmarks patches
 	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc $(PROJECT)/ops/*.h \
-	    tests/operators/*.cc tests/operators/*.h
+	    tests/operators/*.cc tests/operators/*.h tests/gpu/*.c \
+	    benchmarks/trt_partition/*.cc
 
 DEMO_YAML := configs/picodet_s_320_lcnet_qat.yml
 DEMO_FLOAT := inference_model/picodet_s_320_lcnet_demo
@@ -131,5 +144,11 @@ bench-peers: setup $(PEERS)/.installed
 	    $(if $(COCO),--coco $(abspath $(COCO))) \
 	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS))) $(ARGS)
 
+# Which operators TensorRT would get, seen without a GPU.
+bench-trt-partition: setup
+	@test -n "$(COCO)" || { echo "error: make bench-trt-partition needs COCO=DIR"; exit 2; }
+	$(MAKE) GPU=1 setup
+	$(PY) benchmarks/partition.py --table $(MODELS) --coco $(abspath $(COCO)) $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(PEERS)
+	rm -rf $(CURDIR)/.venv $(CURDIR)/.venv-gpu $(PEERS)

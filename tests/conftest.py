@@ -26,6 +26,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
 sys.path.insert(0, PROJECT)
 
+# For Paddle's GPU build: make test-gpu-config.
+collect_ignore = ['gpu']
+
 YAML = os.path.join(PROJECT, 'configs', 'picodet_s_320_lcnet_qat.yml')
 
 

@@ -105,3 +105,33 @@ def detector(paddle, parameter):
                                       nms_top_k=100,
                                       keep_top_k=20)
     return [image, factor], [found, counts]
+
+
+def pyramid(paddle, parameter):
+    """Levels of stride 8 to 64 of an image of any size, each flattened into
+    tokens and all joined, as a transformer's encoder takes them; numbers of a
+    level's rows, of which small images have few."""
+    functional = paddle.nn.functional
+    random = np.random.default_rng(0)
+
+    def halve(x, name):
+        return functional.conv2d(x,
+                                 parameter(
+                                     name,
+                                     random.normal(0, .2,
+                                                   (4, x.shape[1], 3, 3))),
+                                 stride=2,
+                                 padding=1)
+
+    image = paddle.static.data('image', [-1, 3, -1, -1])
+    shape = paddle.static.data('im_shape', [-1, 2])
+    x = functional.max_pool2d(halve(image, 'stem'), 3, 2, 1)
+    tokens, rows = [], []
+    for stride in (8, 16, 32, 64):
+        x = halve(x, 'to_%d' % stride)
+        size = paddle.shape(x)
+        rows.append(paddle.arange(0, size[2], dtype='int64').sum())
+        tokens.append(x.reshape([0, 4, size[2] * size[3]]))
+    joined = paddle.concat(tokens, 2)
+    best, _ = paddle.topk(joined, 5, 2)
+    return [shape, image], [best * shape.sum(), paddle.stack(rows)]

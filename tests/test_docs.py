@@ -33,6 +33,7 @@ import yaml
 from act import cli, config, evaluate, export, results
 from act.compress import job
 from act.profile import run as profile
+from act.shapes import ranges
 from conftest import PROJECT, ROOT, YAML
 
 ENGLISH = os.path.join('deploy', 'auto_compression', 'README.md')
@@ -44,10 +45,11 @@ LAUNCH = {'--nproc_per_node', '--log_dir', '--master', '--nnodes'}
 SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
            'demo/shapes.py', 'demo/train.py')
 # What the scripts make, so that no checkout has it.
-MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv')
+MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv',
+              '.venv-gpu')
 MADE_FILES = {
     job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES,
-    profile.RECORD, profile.PICTURE
+    ranges.NAME, profile.RECORD, profile.PICTURE
 }.union(export.FILES)
 SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'png',
             'pdmodel', 'pdiparams')

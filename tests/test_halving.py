@@ -32,7 +32,7 @@ CHANNELS = 16
 @pytest.fixture(autouse=True)
 def any_outputs(monkeypatch):
     """The networks here are no detectors."""
-    monkeypatch.setattr('act.predictor.check_outputs', lambda *_, **__: None)
+    monkeypatch.setattr('act.plan.check_outputs', lambda *_, **__: None)
 
 
 class Network:

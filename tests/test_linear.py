@@ -19,6 +19,7 @@ import dataclasses
 import numpy as np
 import pytest
 from act import int8_check, predictor, runtime
+from act import plan as planning
 from act.compress import ptq, qat
 from act.config import (
     CpuSection,
@@ -41,7 +42,7 @@ LAYERS = ('query', 'key', 'value', 'joined', 'wide', 'last')
 @pytest.fixture(autouse=True)
 def any_outputs(monkeypatch):
     """The networks here are no detectors."""
-    monkeypatch.setattr('act.predictor.check_outputs', lambda *_, **__: None)
+    monkeypatch.setattr('act.plan.check_outputs', lambda *_, **__: None)
 
 
 @pytest.fixture(scope='module')
@@ -273,7 +274,7 @@ def test_which_int8_types_a_model_takes():
     quantized = {'conv2d': 3, 'matmul_v2': 2}
     convolutions = ['conv2d', 'fused_conv2d']
     for asked in (convolutions, convolutions + ['fc']):
-        assert predictor._int8_types(asked, quantized, 'a.yml') == sorted(asked)
+        assert planning._int8_types(asked, quantized, 'a.yml') == sorted(asked)
     for asked, found, said in ((convolutions + ['fc'], {
             'conv2d': 3
     }, "'fc' was not quantized in training"), (['conv2d', 'fc'], quantized,
@@ -281,7 +282,7 @@ def test_which_int8_types_a_model_takes():
                                (convolutions + ['matmul_v2'], quantized,
                                 "'matmul_v2' was not")):
         with pytest.raises(UserError, match=said):
-            predictor._int8_types(asked, found, 'a.yml')
+            planning._int8_types(asked, found, 'a.yml')
 
 
 @pytest.mark.parametrize('saturates', [True, False])

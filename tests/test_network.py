@@ -33,7 +33,7 @@ CPU = CpuSection(int8_ops=['conv2d', 'fused_conv2d'])
 def any_outputs():
     """The networks here are no detectors."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('act.predictor.check_outputs', lambda *_, **__: None)
+        patch.setattr('act.plan.check_outputs', lambda *_, **__: None)
         yield
 
 
@@ -271,11 +271,11 @@ def test_bf16_beside_int8(files, plain, tmp_path, monkeypatch):
 
     bf16, count, without = run()
     assert not bf16 and count.bf16 == 0
-    monkeypatch.setattr(predictor, 'BF16_IN_HARDWARE', ())
+    monkeypatch.setattr('act.plan.BF16_IN_HARDWARE', ())
     bf16, _, found = run(bf16_rest=True)
     assert not bf16 and error(found, without) == 0
     # Emulated where it has AVX-512 only.
-    monkeypatch.setattr(predictor, 'BF16_IN_HARDWARE', predictor.BF16)
+    monkeypatch.setattr('act.plan.BF16_IN_HARDWARE', predictor.BF16)
     bf16, other, found = run(bf16_rest=True)
     has = set(predictor.BF16) & set(runtime.cpu_extensions())
     assert bf16 == (bool(has) and not halving.halves())

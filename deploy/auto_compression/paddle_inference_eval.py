@@ -20,6 +20,8 @@ Examples:
     python paddle_inference_eval.py --device CPU
     python paddle_inference_eval.py --device CPU --model_path output/qat \\
         --compare inference_model/picodet_s_320_lcnet_demo
+    python paddle_inference_eval.py --device GPU --use_trt --benchmark
+    python paddle_inference_eval.py --device GPU --use_trt --explain
     python -m paddle.distributed.launch --nproc_per_node 2 \\
         paddle_inference_eval.py --device CPU
 """
@@ -28,16 +30,18 @@ import argparse
 import sys
 
 from act import cli
+from act.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    cli.add_model(parser)
+    cli.add_model(parser, 'fp16')
     parser.add_argument('--device',
                         default='CPU',
-                        choices=['CPU'],
+                        choices=['CPU', 'GPU'],
                         type=str.upper,
                         help='where to run (default: CPU)')
+    add_tensorrt(parser)
     parser.add_argument('--num_images',
                         type=cli.positive,
                         help='only the first N images')
@@ -70,24 +74,61 @@ def parse_args() -> argparse.Namespace:
                  '--check',
                  help="compare with the YAML's Expected; exit code 1 on a miss")
     cli.add_flag(parser,
+                 '--explain',
+                 help='say what would run, and what would be refused; build '
+                 'and run nothing')
+    cli.add_flag(parser,
                  '--skip_bad_images',
                  help='leave out images that are missing or broken')
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
 
 
+def add_tensorrt(parser: argparse.ArgumentParser) -> None:
+    """The options of TensorRT."""
+    cli.add_flag(parser, '--use_trt', help='TensorRT, on the GPU')
+    cli.add_flag(parser,
+                 '--use_dynamic_shape',
+                 default=None,
+                 help='input shapes may vary within collected ranges (default: '
+                 'as Deploy.tensorrt.dynamic_shape says)')
+    parser.add_argument('--shape_range',
+                        choices=['data', 'rule'],
+                        help='ranges of the images, or of all that the '
+                        "reader's rule makes (default: data)")
+    parser.add_argument('--shape_range_file',
+                        type=cli.path,
+                        help='file of the ranges (default: beside the model)')
+    cli.add_flag(parser,
+                 '--collect_shapes_only',
+                 help='collect ranges anew, on any machine, and stop')
+    # Of PaddleDetection's script, where False means one image.
+    cli.add_flag(parser,
+                 '--use_multi_img_for_dynamic_shape_collect',
+                 default=True,
+                 help='as it is always done; taken for older commands')
+
+
 def main() -> None:
     args = parse_args()
-    from act import deployed, evaluate, files, ranks
+    from act import deployed, evaluate, explain, files, ranks, request
     from act.program import faster
+    if not args.use_multi_img_for_dynamic_shape_collect:
+        raise UserError('--use_multi_img_for_dynamic_shape_collect False: one '
+                        'image does not span the shapes; leave it out')
     launched = ranks.join()
     settings, model_path = deployed.find(args.config_path, args.model_path,
                                          cli.parse_overrides(args.opt))
     # One process checks: it makes directories, and takes them away again.
     if launched.rank == 0:
         files.check_outputs(args.output_dir, args.output_json)
-    options = evaluate.Options(precision=args.precision,
+    options = evaluate.Options(device=args.device,
+                               precision=args.precision,
                                use_mkldnn=args.use_mkldnn,
+                               use_trt=args.use_trt,
+                               use_dynamic_shape=args.use_dynamic_shape,
+                               shape_range=args.shape_range,
+                               shape_range_file=args.shape_range_file,
                                threads=args.cpu_threads
                                or settings.Deploy.cpu.threads
                                or launched.threads(),
@@ -101,9 +142,16 @@ def main() -> None:
                                output_dir=args.output_dir,
                                output_json=args.output_json,
                                rewrites=faster.chosen(args.no_rewrite))
+    alone = args.explain or args.collect_shapes_only or args.image_file
+    if alone and launched.rank:
+        return
+    if args.explain:
+        explain.explain(settings, model_path, options, sys.argv, args.compare)
+        return
+    if args.collect_shapes_only:
+        request.collect_shapes(settings, model_path, options)
+        return
     if args.image_file:
-        if launched.rank:
-            return
         print(
             'picture: %s' %
             evaluate.draw_image(settings, model_path, args.image_file, options))

@@ -149,8 +149,13 @@ def precision(text: str) -> str:
     return 'auto' if text == 'paddle' else text
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """The options that say which model runs, and how."""
+def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
+    """The options that say which model runs, and how.
+
+    Args:
+        parser: gets them.
+        more: precisions beside those of the CPU.
+    """
     parser.add_argument(
         '--config_path',
         '--config',
@@ -164,9 +169,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         '--precision',
         type=precision,
         default='auto',
-        choices=['auto', 'paddle', 'fp32', 'bf16', 'int8'],
+        choices=['auto', 'paddle', 'fp32', *more, 'bf16', 'int8'],
         help='auto (also: paddle): int8 if the model is quantized, else fp32. '
-        'fp32 of a quantized model is its simulation')
+        'On the CPU, fp32 of a quantized model is its simulation')
     add_flag(parser,
              '--use_mkldnn',
              default=None,

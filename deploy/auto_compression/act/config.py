@@ -425,6 +425,21 @@ class CpuSection(_Section):
     threads: _checked(Optional[int], _or_none(_whole(1, 1024))) = None
 
 
+class TensorrtSection(_Section):
+    """How Paddle Inference runs the model with TensorRT."""
+    # Shapes may vary within collected ranges; False: the input's are fixed.
+    # RT-DETR falls into 22 engines when they are, of one when they may vary.
+    dynamic_shape: Bool = True
+    # Operator types, as they are after the passes, or names of variables, that
+    # stay out of the engines.
+    disabled_ops: Texts = []
+    # Groups of fewer operators are not worth an engine; Paddle's default.
+    min_subgraph_size: _checked(int, _whole(1, 1024)) = 3
+    # Scratch memory that an engine may take, MiB; as PaddleDetection's scripts.
+    workspace_mb: _checked(int, _whole(1, 1 << 20)) = 1024
+    deleted_passes: Texts = []
+
+
 class NmsSection(_Section):
     """The non-maximum suppression of a model that does not hold it, as `nms` of
     its head in the ppdet configuration. Where it is given, all of it is: mAP
@@ -441,6 +456,7 @@ class DeploySection(_Section):
     # Height, width. Checked against what the reader makes.
     input_shape: _checked(Optional[Tuple[int, int]], _shape) = None
     cpu: CpuSection = CpuSection()
+    tensorrt: TensorrtSection = TensorrtSection()
     nms: Optional[NmsSection] = None  # of effect if include_nms is False
 
 

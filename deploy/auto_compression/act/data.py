@@ -221,6 +221,11 @@ class Pipeline:
         self._decode, *self._sample = [build(t) for t in sample_transforms]
         self._batch = [build(t) for t in batch_transforms]
 
+    @property
+    def transforms(self) -> List[Any]:
+        """ppdet's transforms after Decode, in order, a batch's last."""
+        return [*self._sample, *self._batch]
+
     def decode(self, record: ImageRecord) -> Dict[str, Any]:
         """Read one image: a sample with `image` (height, width, 3) RGB uint8.
 

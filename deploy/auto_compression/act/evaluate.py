@@ -14,7 +14,7 @@
 """Evaluates one deployed model, or two against each other."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import cv2
@@ -25,6 +25,7 @@ from . import (
     config,
     data,
     draw,
+    gpu,
     inference,
     int8_check,
     results,
@@ -33,54 +34,98 @@ from . import (
 from . import images as image_files
 from .errors import CheckFailed, UserError
 from .latency import Latency, stage_medians
-from .predictor import Plan, Predictor, plan, slower_than_fp32
-from .program import faster
+from .plan import Plan, slower_than_fp32
+from .predictor import Predictor
 from .program.model import ModelFiles
 from .ranks import ALONE, Ranks
+from .request import (
+    Options,
+    check_rows,
+    plan_of,
+    with_engines,
+    with_ranges,
+)
 
 PICTURES = 'pictures'
-
-
-@dataclass(frozen=True)
-class Options:
-    """What paddle_inference_eval.py was asked for."""
-    precision: str = 'auto'
-    use_mkldnn: Optional[bool] = None
-    threads: Optional[int] = None
-    batch_size: int = 1
-    num_images: Optional[int] = None
-    per_class: bool = False
-    benchmark: bool = False
-    check: bool = False
-    skip_bad_images: bool = False
-    pictures: int = 4  # of images on which detections changed most
-    score_threshold: float = 0.3
-    output_dir: str = 'output/evaluation'
-    output_json: Optional[str] = None
-    rewrites: Sequence[str] = faster.ALL  # that may be applied
-
-
-def _plan(settings: config.Settings, model_dir: str, options: Options) -> Plan:
-    return plan(ModelFiles.named(settings.Global, model_dir),
-                settings.Deploy.cpu,
-                precision=options.precision,
-                mkldnn=options.use_mkldnn,
-                threads=options.threads,
-                nms=settings.own_nms,
-                input_list=settings.Global.input_mapping,
-                where=settings.path,
-                rewrites=options.rewrites)
 
 
 def _plans(settings: config.Settings, model_dir: str, compare: Optional[str],
            options: Options) -> List[Plan]:
     """Of the model, and of the one that it is compared with."""
-    plans = [_plan(settings, model_dir, options)]
+    plans = [plan_of(settings, model_dir, options)]
     if compare:
-        plans.append(
-            _plan(settings, compare,
-                  replace(options, precision='auto', use_mkldnn=None)))
+        plans.append(plan_of(settings, compare, options.reference))
     return plans
+
+
+@dataclass(frozen=True)
+class _Gpu:
+    """The device, and what watches it."""
+    device: gpu.Device
+    monitor: gpu.Monitor
+
+
+def _on_gpu(plans: List[Plan],
+            directories: Sequence[str],
+            settings: config.Settings,
+            options: Options,
+            images: data.ImageSet,
+            reader: data.Reader,
+            aside: Optional[str] = None) -> Tuple[List[Plan], Optional[_Gpu]]:
+    """Plans for the GPU with ranges and engines; others as they are.
+
+    Args:
+        plans: of the model, and of the reference if there is one.
+        directories: of the models. The others: see `with_ranges`.
+
+    Raises:
+        UserError: the range file that the user named does not do, or there is
+            no device. Nothing is collected for one that is not there.
+    """
+    if options.device != 'GPU':
+        return plans, None
+    named = options.shape_range_file
+    asked = [options, options.reference]
+
+    def ranged() -> List[Plan]:
+        return [
+            with_ranges(made,
+                        settings,
+                        directory,
+                        one,
+                        images,
+                        reader,
+                        aside=aside)
+            for made, directory, one in zip(plans, directories, asked)
+        ]
+
+    if named and os.path.exists(named):
+        with_ranges(plans[0], settings, directories[0], options, images, reader)
+    device = gpu.find(options.use_trt)
+    plans = [with_engines(made, device) for made in ranged()]
+    return plans, _Gpu(device, gpu.Monitor())
+
+
+def _gpu_fields(predictor: Predictor, found: _Gpu) -> Dict[str, Any]:
+    """The record's fields of a run on the GPU."""
+    device, engines = found.device, predictor.plan.tensorrt
+    fields: Dict[str, Any] = dict(gpu=device.name,
+                                  gpu_compute=device.compute,
+                                  cuda=device.cuda,
+                                  create_seconds=predictor.create_seconds,
+                                  **found.monitor.fields())
+    if engines:
+        fields.update(tensorrt=device.tensorrt,
+                      dynamic_shape=engines.dynamic_shape,
+                      shape_range_file=engines.range_file or None,
+                      shape_range_hash=engines.key.get('ranges'),
+                      disabled_ops=list(engines.disabled_ops),
+                      min_subgraph_size=engines.min_subgraph_size,
+                      workspace_mib=engines.workspace_mb,
+                      explicit_quantization=engines.explicit_quantization,
+                      engine_cache=engines.cache_dir or None,
+                      engines_cached=predictor.engines_cached)
+    return fields
 
 
 def _record(settings: config.Settings, model_dir: str, made: Plan,
@@ -95,7 +140,7 @@ def _record(settings: config.Settings, model_dir: str, made: Plan,
         'model_size_mb': files.size_mb(),
         'config': settings.path,
         'precision': made.precision,
-        'device': 'CPU',
+        'device': made.device,
         'backend': made.backend,
         'threads': made.threads,
         'batch_size': options.batch_size,
@@ -166,19 +211,22 @@ def evaluate(settings: config.Settings,
     if options.benchmark and ranks.size > 1:
         raise UserError('--benchmark: processes beside each other disturb the '
                         'times; run it without paddle.distributed.launch')
+    if options.device == 'GPU' and ranks.size > 1:
+        raise UserError('--device GPU: one process runs on one GPU; run it '
+                        'without paddle.distributed.launch')
     directories = [model_dir] + ([compare] if compare else [])
     for directory in directories:
         ModelFiles.named(settings.Global, directory).check()
     # A prepared copy of the model goes to the user's cache.
     plans = ranks.one_first(
         lambda: _plans(settings, model_dir, compare, options))
-    if options.check and not any(row[0] == plans[0].precision
-                                 for row in settings.Expected):
-        raise UserError("--check: '%s' has no row for %s in its Expected "
-                        'section' % (settings.path, plans[0].precision))
+    check_rows(settings, options, plans[0])
     reader = data.open_reader(settings.Reader, options.skip_bad_images)
     images = reader.val().take(options.num_images)
+    plans, on_gpu = _on_gpu(plans, directories, settings, options, images,
+                            reader)
     predictors = [Predictor(p) for p in plans]
+    watch: Dict[str, Any] = {'after': on_gpu.monitor.sample} if on_gpu else {}
     passes = inference.run(predictors,
                            reader.pipeline,
                            images.records,
@@ -186,7 +234,8 @@ def evaluate(settings: config.Settings,
                            input_list=settings.Global.input_mapping,
                            where=settings.path,
                            bad=reader.bad,
-                           ranks=ranks)
+                           ranks=ranks,
+                           **watch)
     if ranks.rank:
         return {}, []
     # Without those that could not be decoded.
@@ -198,7 +247,8 @@ def evaluate(settings: config.Settings,
             predictors,
             batch,
             input_list=settings.Global.input_mapping,
-            where=settings.path)
+            where=settings.path,
+            **watch)
 
     records, failures = [], []
     for directory, predictor, done, speed in zip(directories, predictors,
@@ -211,6 +261,7 @@ def evaluate(settings: config.Settings,
                       dataset=images.annotation_path,
                       num_images=len(images.records),
                       skipped_images=len(reader.bad.faults) or None,
+                      unverified_options=predictor.unverified,
                       peak_memory_mib=inference.peak_memory_mib())
         record.update(_accuracy_fields(evaluator.evaluate(), options.per_class))
         record.update(_latency_fields(speed))
@@ -218,7 +269,9 @@ def evaluate(settings: config.Settings,
             '%s_ms' % stage: value
             for stage, value in stage_medians(done.stages).items()
         })
-        if made.precision in ('int8', 'bf16'):
+        if on_gpu:
+            record.update(_gpu_fields(predictor, on_gpu))
+        elif made.precision in ('int8', 'bf16'):
             count = int8_check.run(
                 made,
                 data.feed(reader.pipeline(images.records[:1]), predictor.inputs,
@@ -324,9 +377,13 @@ def draw_image(settings: config.Settings, model_dir: str, image_file: str,
     if picture is None:
         raise UserError('--image_file %r does not exist or is not an image '
                         '(%s); name another' % (image_file, fault or 'broken'))
-    predictor = Predictor(_plan(settings, model_dir, options))
     reader = data.open_reader(settings.Reader)
     record = data.ImageRecord(0, image_file, *picture.shape[:2])
+    plans, _ = _on_gpu([plan_of(settings, model_dir, options)], [model_dir],
+                       settings, options,
+                       data.ImageSet(image_file, [record], [],
+                                     []), reader, options.output_dir)
+    predictor = Predictor(plans[0])
     done, = inference.run([predictor],
                           reader.pipeline, [record],
                           input_list=settings.Global.input_mapping,

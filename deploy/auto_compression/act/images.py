@@ -115,6 +115,32 @@ def decode_fault(path: str) -> Optional[str]:
     return 'broken' if decoded is None else None
 
 
+def each(paths: Sequence[str], look: Callable[[str], T], title: str) -> List[T]:
+    """What a function finds in each of many files, in several threads.
+
+    Args:
+        paths: of the files.
+        look: called with each.
+        title: of the progress bar, which is shown if it takes long.
+    """
+
+    def found(part: Sequence[str]) -> List[T]:
+        return [look(path) for path in part]
+
+    result: List[T] = []
+    # In parts, since to hand over one file takes longer than to look at it.
+    parts = [paths[i:i + _PART] for i in range(0, len(paths), _PART)]
+    with ThreadPoolExecutor(_THREADS) as pool, tqdm(total=len(paths),
+                                                    desc=title,
+                                                    unit='image',
+                                                    leave=False,
+                                                    delay=2) as bar:
+        for part in pool.map(found, parts):
+            result += part
+            bar.update(len(part))
+    return result
+
+
 def check(paths: Sequence[str],
           fault: Callable[[str], Optional[str]]) -> Dict[str, str]:
     """Apply `structure_fault` or `decode_fault` to many files.
@@ -122,22 +148,11 @@ def check(paths: Sequence[str],
     Returns:
         {path: reason} of those that have one, in their order.
     """
-
-    def faults(part: Sequence[str]) -> List[Optional[str]]:
-        return [fault(path) for path in part]
-
-    found = {}
-    # In parts, since to hand over one file takes longer than to look at it.
-    parts = [paths[i:i + _PART] for i in range(0, len(paths), _PART)]
-    with ThreadPoolExecutor(_THREADS) as pool, tqdm(total=len(paths),
-                                                    desc='check images',
-                                                    unit='image',
-                                                    leave=False,
-                                                    delay=2) as bar:
-        for part, reasons in zip(parts, pool.map(faults, parts)):
-            found.update({p: r for p, r in zip(part, reasons) if r})
-            bar.update(len(part))
-    return found
+    return {
+        path: reason
+        for path, reason in zip(paths, each(paths, fault, 'check images'))
+        if reason
+    }
 
 
 @dataclass

@@ -16,7 +16,7 @@
 import resource
 import time
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -65,7 +65,8 @@ def run(predictors: Sequence[Predictor],
         where: str = 'reader',
         title: str = 'evaluate',
         bad: Optional[BadImages] = None,
-        ranks: Ranks = ALONE) -> List[Pass]:
+        ranks: Ranks = ALONE,
+        after: Callable[[], None] = lambda: None) -> List[Pass]:
     """Run models over the same images, batch by batch in turn.
 
     Interleaved, so that whatever else the machine does disturbs all alike.
@@ -81,6 +82,7 @@ def run(predictors: Sequence[Predictor],
         bad: what becomes of broken images; None: refused. Those left out are
             in no Pass.
         ranks: that share the batches; all must call this.
+        after: called after each batch, in no time that is measured.
 
     Returns:
         one Pass a predictor, in their order, with what all ranks did.
@@ -98,6 +100,7 @@ def run(predictors: Sequence[Predictor],
             found.append(
                 _batch(predictors, pipeline, chunk, index % 2 == 1, input_list,
                        where, bad))
+            after()
             bar.update(len(chunk))
     for faults in ranks.gather(bad.faults):
         bad.add(faults, len(records))
@@ -128,6 +131,7 @@ def _batch(predictors: Sequence[Predictor], pipeline: data.Pipeline,
     order = list(zip(predictors, passes))
     for predictor, result in reversed(order) if backwards else order:
         feed = data.feed(batch, predictor.inputs, input_list, where)
+        predictor.check_shapes(feed, 'image %r' % used[0].path)
         predictor.set_inputs(feed)
         cpu, begin = time.process_time(), clock()
         predictor.compute()
@@ -153,19 +157,22 @@ def _check_counts(counts: np.ndarray, images: int,
                         (predictor.plan.files.directory, images, len(counts)))
 
 
-def benchmark(predictors: Sequence[Predictor],
-              batch: data.Batch,
-              *,
-              input_list: Optional[Dict[str, str]] = None,
-              warmup: int = 20,
-              runs: int = 100,
-              where: str = 'reader') -> List[latency.Latency]:
+def benchmark(
+        predictors: Sequence[Predictor],
+        batch: data.Batch,
+        *,
+        input_list: Optional[Dict[str, str]] = None,
+        warmup: int = 20,
+        runs: int = 100,
+        where: str = 'reader',
+        after: Callable[[], None] = lambda: None) -> List[latency.Latency]:
     """Latency of the network alone on one batch, models in turn.
 
     Args:
         predictors: one or more.
         batch: from `data.Pipeline`; copied in once.
         warmup, runs: rounds left out, rounds timed.
+        after: called after each round, in no time that is measured.
 
     Returns:
         one Latency a predictor, an image.
@@ -182,6 +189,7 @@ def benchmark(predictors: Sequence[Predictor],
             predictor.compute()
             wall[at].append((time.perf_counter() - start) * scale)
             cpu[at].append((time.process_time() - used) * scale)
+        after()
     return [latency.summarize(w, c, warmup) for w, c in zip(wall, cpu)]
 
 

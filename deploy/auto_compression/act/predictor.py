@@ -11,229 +11,36 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The one place where a paddle.inference.Config is built."""
+"""The one place where a paddle.inference.Config is built, for CPU and GPU, and
+the predictor that runs it."""
 
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+import contextlib
+import time
+from dataclasses import replace
+from typing import Any, Callable, Iterator, List, Mapping
 
 import numpy as np
 
-from . import runtime
-from .config import CpuSection, NmsSection
-from .errors import UserError, nearest, unknown
-from .postprocess import PostProcess, check_outputs
-from .program import cpu, faster, halving
-from .program.inspect import count_types, is_quantized, quantized_ops
-from .program.model import Model, ModelFiles
-from .program.network import Types
+from . import gpu, readback, runtime, tensorrt
+from .errors import UserError, unknown
+from .plan import (
+    BF16,
+    DEPLOYED_AS,
+    Plan,
+    check_names,
+    cpu_passes,
+    plan,
+    slower_than_fp32,
+)
+from .program import faster
 
-PRECISIONS = ('auto', 'fp32', 'bf16', 'int8')
-# The vector extensions with which oneDNN computes in bf16 (avx512f: emulated).
-BF16_IN_HARDWARE = ('avx512_bf16', 'amx_bf16')
-BF16 = (*BF16_IN_HARDWARE, 'avx512f')
-# oneDNN fuses a convolution's bias and activation into fused_conv2d before its
-# int8 pass looks, and runs depthwise convolutions as plain ones: each type
-# that training quantized, and what stands for it at that moment.
-DEPLOYED_AS = {
-    'conv2d': {'conv2d', 'fused_conv2d'},
-    'depthwise_conv2d': {'depthwise_conv2d', 'conv2d', 'fused_conv2d'},
-    'matmul_v2': {'fc'},
-}
-# What need not be among the int8 types although training quantized it: the
-# first is a plain convolution by then, the second a choice.
-_OPTIONAL = {'depthwise_conv2d', 'fc'}
-DEPLOYABLE = ('conv2d', 'depthwise_conv2d', 'fused_conv2d', 'fc')
+__all__ = [
+    'BF16', 'DEPLOYED_AS', 'Plan', 'Predictor', 'build_config', 'check_names',
+    'plan', 'slower_than_fp32'
+]
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What will run: a precision and how. See `plan`."""
-    files: ModelFiles  # the model as it is loaded, prepared for oneDNN
-    precision: str  # fp32, bf16, int8 or simulated_int8
-    mkldnn: bool
-    threads: int
-    op_types: Sequence[str]  # given to oneDNN's int8 or bf16 pass
-    deleted_passes: Sequence[str]
-    quantized: Dict[str, int]  # operators that hold quantization, by type
-    postprocess: PostProcess  # of the outputs
-    bf16: bool = False  # layers that are not int8 compute in it
-    # {rewrite's name: places it changed}, see `program.faster`
-    rewrites: Dict[str, int] = field(default_factory=dict)
-
-    @property
-    def backend(self) -> str:
-        return 'onednn' if self.mkldnn else 'native'
-
-
-def plan(files: ModelFiles,
-         options: CpuSection,
-         *,
-         precision: str = 'auto',
-         mkldnn: Optional[bool] = None,
-         threads: Optional[int] = None,
-         nms: Optional[NmsSection] = None,
-         input_list: Optional[Dict[str, str]] = None,
-         where: str = 'configuration',
-         rewrites: Sequence[str] = faster.ALL,
-         check_types: bool = True) -> Plan:
-    """Decide what a request means for this model on this CPU.
-
-    Args:
-        files: the model as the user has it.
-        options: the configuration's Deploy.cpu.
-        precision: one of PRECISIONS. auto: int8 if the model is quantized,
-            else fp32. fp32 of a quantized model runs its simulation: Q/DQ in
-            float, oneDNN off.
-        mkldnn: use oneDNN; None: yes, but for the simulation.
-        threads: None: as configured, else all cores.
-        nms: parameters of the NMS that the model does not hold, None if it
-            does.
-        input_list: {reader's name: model's name}, see `data.feed`.
-        where: the configuration, for messages.
-        rewrites: names of `program.faster.ALL` that may be applied. Of effect
-            with oneDNN.
-        check_types: refuse int8 types that are not those that training
-            quantized. False: for a look at what such a mistake does.
-
-    Raises:
-        UserError: a precision that this model or CPU does not have; a model
-            that is no detector, or holds its NMS where `nms` is given, or the
-            other way round; an operator type that training did not quantize; a
-            name that Paddle does not know.
-    """
-    model = Model.load(files)
-    postprocess = check_outputs(model, files.directory, nms, input_list, where)
-    check_names(options, where)
-    types: Dict[str, int] = {}
-    if is_quantized(model):
-        types = count_types(quantized_ops(model))
-    if precision == 'auto':
-        precision = 'int8' if types else 'fp32'
-    if precision not in PRECISIONS:
-        raise unknown('precision', precision, PRECISIONS, '--precision')
-    if precision == 'int8' and not types:
-        raise UserError("--precision int8: '%s' holds no quantization; make an "
-                        "int8 model with run.py" % files.directory)
-    if precision == 'bf16' and types:
-        raise UserError("--precision bf16: '%s' is quantized; give the float "
-                        "model, or --precision int8" % files.directory)
-    if precision in ('int8', 'bf16') and mkldnn is False:
-        raise UserError("--precision %s on the CPU needs oneDNN; leave out "
-                        "--use_mkldnn False" % precision)
-    if precision == 'bf16' and not set(BF16) & set(runtime.cpu_extensions()):
-        raise UserError("--precision bf16: this CPU (%s) has no AVX-512; use "
-                        "fp32 or int8" % runtime.cpu_name())
-
-    op_types: List[str] = []
-    if precision == 'int8':
-        op_types = _int8_types(options.int8_ops, types, where) \
-            if check_types else sorted(options.int8_ops)
-    elif precision == 'bf16':
-        op_types = list(options.bf16_ops)
-    elif types:
-        precision, mkldnn = 'simulated_int8', bool(mkldnn)
-    mkldnn = True if mkldnn is None else mkldnn
-    bf16 = precision == 'bf16' or precision == 'int8' and \
-        options.bf16_rest and bool(
-            set(BF16_IN_HARDWARE) & set(runtime.cpu_extensions()))
-    done: Dict[str, int] = {}
-    if mkldnn and precision != 'simulated_int8':
-        prepared = cpu.prepared(
-            files,
-            cpu.Target(rewrites=tuple(rewrites),
-                       types=Types(bf16=bf16,
-                                   linear=precision != 'bf16'
-                                   or 'fc' in op_types,
-                                   int8_linear='fc' in op_types),
-                       int8=precision == 'int8',
-                       int8_fc='fc' in op_types), model)
-        files = prepared.files
-        done = {n: prepared.done.get(n, 0) for n in rewrites}
-        bf16 = bf16 and (precision == 'bf16'
-                         or any(done.get(n) for n in faster.TYPED))
-    return Plan(files=files,
-                precision=precision,
-                mkldnn=mkldnn,
-                threads=threads or options.threads or runtime.cpu_count(),
-                op_types=op_types,
-                deleted_passes=list(options.deleted_passes),
-                quantized=types,
-                postprocess=postprocess,
-                bf16=bf16,
-                rewrites=done)
-
-
-def check_names(options: CpuSection, where: str) -> None:
-    """Check the operator types and passes of Deploy.cpu against Paddle's.
-
-    Raises:
-        UserError: a name that Paddle does not know.
-    """
-    paddle = runtime.import_paddle()
-    types = set(paddle.base.core.get_all_op_names())
-    for key in ('int8_ops', 'bf16_ops'):
-        for name in getattr(options, key):
-            if name not in types:
-                # Where none is alike, the usual ones help more than all 1204.
-                known = types if nearest(name, types) else DEPLOYABLE
-                raise unknown('operator type', name, known,
-                              '%s: Deploy.cpu.%s' % (where, key))
-    passes = _all_passes() if options.deleted_passes else set()
-    for name in options.deleted_passes:
-        if name not in passes:
-            raise unknown('IR pass', name, passes,
-                          '%s: Deploy.cpu.deleted_passes' % where)
-
-
-def _all_passes() -> Set[str]:
-    """The IR passes of any precision and backend here."""
-    from paddle import inference
-    passes: Set[str] = set()
-    for setting in ('disable_mkldnn', 'enable_mkldnn', 'enable_mkldnn_int8',
-                    'enable_mkldnn_bfloat16'):
-        config = inference.Config()
-        config.disable_gpu()
-        getattr(config, setting)()
-        passes.update(config.pass_builder().all_passes())
-    return passes
-
-
-def _int8_types(asked: Sequence[str], quantized: Dict[str, int],
-                where: str) -> List[str]:
-    """The operator types for oneDNN: what is asked, if training quantized it.
-
-    Raises:
-        UserError: a type that training did not quantize (accuracy falls), or
-            a quantized type left out (those operators would run in float).
-    """
-    allowed: Set[str] = set()
-    for name in quantized:
-        allowed |= DEPLOYED_AS.get(name, {name})
-    extra = sorted(set(asked) - allowed)
-    if extra:
-        raise UserError(
-            "%s: Deploy.cpu.int8_ops: '%s' was not quantized in training (%s "
-            "were); in int8 it would spoil the accuracy: leave it out" %
-            (where, extra[0], ', '.join(sorted(quantized))))
-    left = sorted(allowed - set(asked) - _OPTIONAL)
-    if left:
-        raise UserError(
-            "%s: Deploy.cpu.int8_ops: '%s' is missing: oneDNN would run most "
-            "of the quantized operators in float; add it" % (where, left[0]))
-    return sorted(asked)
-
-
-def slower_than_fp32(plan: Plan) -> Optional[str]:
-    """Why fp32 is the faster precision for this plan on this CPU, None if it is
-    not known to be."""
-    has = runtime.cpu_extensions()
-    if plan.precision == 'int8' and halving.halves(has):
-        return ('int8 is slower than fp32 on this CPU, which has no VNNI: run '
-                'the float model with --precision fp32')
-    if plan.precision == 'bf16' and not set(BF16_IN_HARDWARE) & set(has):
-        return ('bf16 is slower than fp32 on this CPU, which emulates it: use '
-                '--precision fp32')
-    return None
+# Of the GPU's memory, taken at once; more is taken as it is needed.
+MEMORY_POOL_MB = 200
 
 
 def build_config(plan: Plan) -> Any:
@@ -241,16 +48,34 @@ def build_config(plan: Plan) -> Any:
 
     Raises:
         UserError: a pass in `deleted_passes` that this build does not have in
-            any precision, or a getter that does not say what was asked for.
+            any precision, a build that cannot do what is asked for, or a getter
+            that does not say what was asked for.
     """
     runtime.prepare()
     from paddle import inference
     config = inference.Config(plan.files.model_path, plan.files.params_path)
-    config.disable_gpu()
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(plan.threads)
     config.enable_memory_optim()
     config.switch_ir_optim(True)
+    if plan.device == 'GPU':
+        _for_gpu(config, plan)
+    else:
+        _for_cpu(config, plan)
+    # Last: each call above may make the list of passes anew.
+    for name in plan.deleted_passes:
+        if name in config.pass_builder().all_passes():
+            config.delete_pass(name)
+            continue
+        known = tensorrt.PASSES if plan.tensorrt else cpu_passes()
+        if name not in known:
+            raise unknown('IR pass', name, known, 'deleted_passes')
+    readback.check(config, plan)
+    return config
+
+
+def _for_cpu(config: Any, plan: Plan) -> None:
+    config.disable_gpu()
     if plan.mkldnn:
         config.enable_mkldnn()
     else:
@@ -269,53 +94,108 @@ def build_config(plan: Plan) -> Any:
         config.enable_mkldnn_bfloat16()
         # With the default set, "operator < reshape2 > error".
         config.set_bfloat16_op(set(plan.op_types))
-    for name in plan.deleted_passes:
-        if name in config.pass_builder().all_passes():
-            config.delete_pass(name)
-        elif name not in _all_passes():
-            raise unknown('IR pass', name, _all_passes(), 'deleted_passes')
-    for getter, wanted in (('mkldnn_enabled', plan.mkldnn),
-                           ('cpu_math_library_num_threads',
-                            plan.threads), ('ir_optim', True)):
-        found = getattr(config, getter)()
-        if found != wanted:
-            raise UserError("paddle.inference.Config.%s() says %s where %s was "
-                            "asked for" % (getter, found, wanted))
-    return config
+
+
+def _for_gpu(config: Any, plan: Plan) -> None:
+    # The CPU build logs an error, and goes on.
+    gpu.check_build()
+    from paddle.inference import PrecisionType
+    precisions = {
+        'fp32': PrecisionType.Float32,
+        'fp16': PrecisionType.Half,
+        'int8': PrecisionType.Int8
+    }
+    engines = plan.tensorrt
+    # Before TensorRT, which is silently not enabled otherwise.
+    config.enable_use_gpu(MEMORY_POOL_MB, 0,
+                          precisions['fp32' if engines else plan.precision])
+    if not engines:
+        return
+    config.enable_tensorrt_engine(
+        workspace_size=engines.workspace_bytes,
+        max_batch_size=plan.batch_size,
+        min_subgraph_size=engines.min_subgraph_size,
+        precision_mode=precisions[plan.precision],
+        use_static=bool(engines.cache_dir),
+        # Ranges are in the model. True, the default, calibrates anew.
+        use_calib_mode=False,
+        use_cuda_graph=False)
+    if engines.cache_dir:
+        config.set_optim_cache_dir(engines.cache_dir)
+    if engines.explicit_quantization:
+        config.enable_tensorrt_explicit_quantization()
+    if engines.dynamic_shape:
+        if not engines.range_file:
+            raise UserError('dynamic shapes need a range file')
+        # True would build engines while images are timed, and write the file
+        # anew, where an input is outside of the ranges. Here it is refused.
+        config.enable_tuned_tensorrt_dynamic_shape(engines.range_file, False)
+    if engines.disabled_ops:
+        config.exp_disable_tensorrt_ops(list(engines.disabled_ops))
 
 
 class Predictor:
-    """A model that runs."""
+    """A model that runs.
+
+    `create_seconds`: what its making took, on the GPU with TensorRT that of its
+    engines; `engines_cached`: whether they were there already, None without
+    TensorRT. `unverified`: options that the Config does not report.
+    """
 
     def __init__(self, plan: Plan) -> None:
         from paddle import inference
         self.plan = plan
-        config = build_config(plan)
+        self.engines_cached = tensorrt.cached(plan.tensorrt.cache_dir) \
+            if plan.tensorrt else None
         faster.load_operators(plan.rewrites)
-        try:
-            with runtime.captured_output():
-                self._predictor = inference.create_predictor(config)
-        except Exception as e:
-            line = next((text for text in str(e).splitlines()
-                         if 'Error' in text and 'Message' not in text), '')
-            raise UserError("Paddle Inference cannot run '%s' in %s: %s" %
-                            (plan.files.directory, plan.precision, line
-                             or str(e).strip().splitlines()[-1])) from None
+        start = time.perf_counter()
+        with _engines_whole(plan) as placed:
+            config = build_config(placed)
+            self.unverified = readback.check(config, placed)
+            try:
+                with runtime.captured_output():
+                    self._predictor = inference.create_predictor(config)
+            except Exception as e:
+                line = next((text for text in str(e).splitlines()
+                             if 'Error' in text and 'Message' not in text), '')
+                raise UserError("Paddle Inference cannot run '%s' in %s: %s" %
+                                (plan.files.directory, plan.precision, line
+                                 or str(e).strip().splitlines()[-1])) from None
+        self.create_seconds = time.perf_counter() - start
         self.inputs: List[str] = self._predictor.get_input_names()
         self._in = [self._predictor.get_input_handle(n) for n in self.inputs]
         self._out = [
             self._predictor.get_output_handle(n)
             for n in self._predictor.get_output_names()
         ]
+        self._synchronize = _synchronize(plan.device)
 
-    def set_inputs(self, feed: Dict[str, np.ndarray]) -> None:
+    def set_inputs(self, feed: Mapping[str, np.ndarray]) -> None:
         """Copy the inputs (name -> array) in."""
         for name, handle in zip(self.inputs, self._in):
             handle.copy_from_cpu(np.ascontiguousarray(feed[name]))
+        self._synchronize()
+
+    def check_shapes(self, feed: Mapping[str, np.ndarray], what: str) -> None:
+        """Check that TensorRT's engines take some inputs.
+
+        Args:
+            feed: as `set_inputs` takes it.
+            what: is run, for the message.
+
+        Raises:
+            UserError: they do not.
+        """
+        if self.plan.tensorrt:
+            tensorrt.check_input(
+                self.plan.tensorrt, self.plan.batch_size,
+                {name: feed[name].shape
+                 for name in self.inputs}, what)
 
     def compute(self) -> None:
-        """Run the network on the inputs set last."""
+        """Run the network on the inputs set last, to its end."""
         self._predictor.run()
+        self._synchronize()
 
     def on_output(self, call: Callable[[str, Any], None]) -> None:
         """Have a function called within each run, after each operator: once
@@ -330,8 +210,28 @@ class Predictor:
         """Copy the outputs out, in the model's order."""
         return [handle.copy_to_cpu() for handle in self._out]
 
-    def run(self, feed: Dict[str, np.ndarray]) -> List[np.ndarray]:
+    def run(self, feed: Mapping[str, np.ndarray]) -> List[np.ndarray]:
         """Inputs in, network, outputs out."""
         self.set_inputs(feed)
         self.compute()
         return self.outputs()
+
+
+@contextlib.contextmanager
+def _engines_whole(plan: Plan) -> Iterator[Plan]:
+    """The plan, with a place for its engines while they are built."""
+    if plan.tensorrt is None:
+        yield plan
+        return
+    with tensorrt.building(plan.tensorrt) as engines:
+        yield replace(plan, tensorrt=engines)
+
+
+def _synchronize(device: str) -> Callable[[], None]:
+    """What waits until the device has done its work. On the GPU `run` only
+    hands the work over; copying an output would wait too, and be timed."""
+    if device != 'GPU':
+        return lambda: None
+    paddle = runtime.import_paddle()
+    place = paddle.CUDAPlace(0)
+    return lambda: paddle.device.synchronize(place)

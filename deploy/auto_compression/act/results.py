@@ -127,6 +127,18 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
               ('native', 'onednn', 'tensorrt')),
         Field('batch_size', 'count', '', 'images in a batch'),
         Field('threads', 'count', '', 'CPU threads of the predictor'),
+        Field('dynamic_shape', 'flag', '',
+              'TensorRT: whether input shapes may vary'),
+        Field('shape_range_file', 'text', '', 'TensorRT: within these'),
+        Field('shape_range_hash', 'text', '', "that file's SHA-256"),
+        Field('disabled_ops', 'texts', '', 'TensorRT: left to Paddle'),
+        Field('min_subgraph_size', 'count', '',
+              'TensorRT: operators that an engine has at least'),
+        Field('workspace_mib', 'number', 'MiB', 'TensorRT: scratch memory'),
+        Field('explicit_quantization', 'flag', '',
+              'TensorRT: Q/DQ operators are in the engines'),
+        Field('engine_cache', 'text', '',
+              'TensorRT: directory of the engines; null: not kept'),
         Field('processes', 'count', '',
               'processes that shared the images, of one launch'),
         Field('dataset', 'text', '', 'path of the annotations'),
@@ -156,6 +168,9 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
               'its vector extensions that matter to oneDNN'),
         Field('cpu_count', 'count', '', 'CPUs this process may use'),
         Field('gpu', 'text', '', 'its name'),
+        Field('gpu_compute', 'text', '', 'its compute capability'),
+        Field('gpu_driver', 'text', '', "its driver's version, by NVML"),
+        Field('cuda', 'text', '', "version, of Paddle's build"),
     ),
     'int8': (
         Field('quantized_ops', 'count', '', 'operators training quantized'),
@@ -195,6 +210,17 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('latency_runs', 'count', '', 'runs that were timed'),
         Field('latency_warmup', 'count', '', 'runs before them'),
         Field('latency_stable', 'flag', '', 'whether the median can be quoted'),
+        Field(
+            'create_seconds', 'number', 's',
+            'making the predictor, before all runs; with TensorRT mostly '
+            'building its engines'),
+        Field('engines_cached', 'flag', '',
+              'TensorRT: whether engines were there and only read'),
+        Field('gpu_clock_mhz', 'number', '',
+              'clock of its multiprocessors beside the runs, median, MHz'),
+        Field('gpu_clock_max_mhz', 'number', '', 'and what it can be, MHz'),
+        Field('gpu_throttled', 'texts', '',
+              'what held the clock down; null: not known'),
     ),
     # Medians, an image.
     'split': (
@@ -207,6 +233,10 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('model_size_mb', 'number', 'MB', 'program and weights'),
         Field('peak_memory_mib', 'number', 'MiB',
               'largest resident size of the process'),
+        Field(
+            'peak_gpu_memory_mib', 'number', 'MiB',
+            'largest memory of the process on the GPU, by NVML; where that '
+            "does not see it, the device's growth; null: not known"),
     ),
     'comparison': (
         Field('reference_model_dir', 'text', '', 'compared with this model'),
@@ -255,7 +285,7 @@ METRICS = {
 }
 # Two records are comparable if these are equal.
 _CONDITIONS = ('dataset', 'num_images', 'batch_size', 'threads', 'processes',
-               'device', 'cpu', 'paddle')
+               'device', 'cpu', 'gpu', 'tensorrt', 'paddle')
 
 
 def _property(field: Field) -> Dict[str, Any]:
@@ -417,7 +447,7 @@ def read_json(path: str) -> Record:
     return record
 
 
-def _show(field: Field, value: Any) -> str:
+def show(field: Field, value: Any) -> str:
     """A value as tables show it, without its unit."""
     if value is None:
         return '-'
@@ -445,10 +475,10 @@ def _rows(record: Record, group: str) -> List[List[str]]:
             number = Field('', 'number', field.unit, '')
             rows += [[
                 '%s: %s' % (field.name, name),
-                _show(number, v), field.unit
+                show(number, v), field.unit
             ] for name, v in value.items()]
         else:
-            rows.append([field.name, _show(field, value), field.unit])
+            rows.append([field.name, show(field, value), field.unit])
     return rows
 
 
@@ -495,7 +525,7 @@ def comparison_table(reference: Record, candidate: Record) -> str:
     rows = []
     for name in ('model_dir', 'precision', 'backend'):
         values = [
-            _show(FIELDS[name], r.get(name)) for r in (reference, candidate)
+            show(FIELDS[name], r.get(name)) for r in (reference, candidate)
         ]
         rows.append([name] + values + ['', '', ''])
     for group in ('accuracy', 'latency', 'split', 'size'):
@@ -532,8 +562,8 @@ def _compared(field: Field, reference: Optional[float],
             ratio = '%.3f' % (candidate / reference)
     return [[
         field.name,
-        _show(field, reference),
-        _show(field, candidate), field.unit, difference, ratio
+        show(field, reference),
+        show(field, candidate), field.unit, difference, ratio
     ]]
 
 

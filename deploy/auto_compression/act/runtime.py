@@ -61,6 +61,8 @@ def prepare() -> None:
     # paddledet 2.6.0 exports with the AST dy2static that Paddle 2.6 runs only
     # when fall-back is off ("Can't call main_program when full_graph=False").
     os.environ.setdefault('ENABLE_FALL_BACK', 'False')
+    # CUDA numbers GPUs by their speed, NVML and nvidia-smi by their place.
+    os.environ.setdefault('CUDA_DEVICE_ORDER', 'PCI_BUS_ID')
     # Paddle's oneDNN and IR passes print a line each at INFO.
     os.environ.setdefault('GLOG_minloglevel', '2')
     # paddle/version files were generated for protobuf 3; the pure-Python
@@ -71,6 +73,11 @@ def prepare() -> None:
                    'numpy'):
         warnings.filterwarnings('ignore', module=r'%s(\.|$)' % module)
     found = version('paddlepaddle') or version('paddlepaddle-gpu')
+    if version('paddlepaddle') and version('paddlepaddle-gpu'):
+        # Both are the one package `paddle`.
+        raise UserError(
+            'paddlepaddle and paddlepaddle-gpu are both installed, one over '
+            'the other: pip uninstall both, and install one')
     if found != PADDLE:
         raise UserError(
             'paddlepaddle %s is needed, found %s: run `make setup`, or pip '

@@ -21,27 +21,18 @@ what the program computes as it is (the tests compare outputs); `unsigned` and
 `halving` bring what oneDNN computes nearer to the float model.
 """
 
-import hashlib
-import json
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from .. import runtime
-from ..errors import UserError
-from . import faster, halving, linear, network, unsigned
+from . import copies, faster, halving, linear, network, unsigned
 from .inspect import WEIGHT_INPUT, quantized_ops
 from .model import Model, ModelFiles
 from .observers import strip_observers
 
 # Part of the cache key: count up when a rewrite changes.
 VERSION = 11
-
-# What was done, beside a prepared program.
-DONE = 'rewrites.json'
 
 
 @dataclass(frozen=True)
@@ -56,13 +47,6 @@ class Target:
     types: network.Types = network.Types()
     int8: bool = False
     int8_fc: bool = False
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared program, and {rewrite's name: places it changed}."""
-    files: ModelFiles
-    done: Dict[str, Any]
 
 
 def mark_float_ops(model: Model) -> int:
@@ -147,19 +131,12 @@ def prepare(model: Model, target: Target, halves: bool) -> Dict[str, Any]:
     return done
 
 
-def cache_dir() -> str:
-    """Directory for prepared programs."""
-    return runtime.user_cache('programs')
-
-
 def prepared(files: ModelFiles,
              target: Target,
-             model: Optional[Model] = None) -> Prepared:
+             model: Optional[Model] = None) -> copies.Prepared:
     """The prepared copy of a model, made on first use.
 
-    Copies lie in the user's cache, keyed by the model's hash, the target and
-    what the CPU needs; never beside the user's model. If the cache cannot be
-    written, a temporary directory is used.
+    See `copies.prepared`.
 
     Args:
         files: the model as the user has it.
@@ -172,24 +149,7 @@ def prepared(files: ModelFiles,
     model = model or Model.load(files)
     target = replace(target, rewrites=faster.usable(model, target.rewrites))
     if not target.int8 and not target.rewrites:
-        return Prepared(files, {})
+        return copies.Prepared(files, {})
     halves = target.int8 and halving.halves()
-    wanted = repr((files.digest(), VERSION, target, halves))
-    name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
-    copy = ModelFiles(os.path.join(cache_dir(), name))
-    if os.path.isdir(copy.directory):
-        try:
-            copy.check()
-            with open(os.path.join(copy.directory, DONE)) as f:
-                return Prepared(copy, json.load(f))
-        except (UserError, OSError, ValueError):
-            pass  # left behind half-cleaned: made anew below
-    done = prepare(model, target, halves)
-    beside = {DONE: json.dumps(done).encode()}
-    try:
-        model.save(copy, beside)
-    except OSError:
-        copy = ModelFiles(
-            os.path.join(tempfile.mkdtemp(prefix='act_program_'), name))
-        model.save(copy, beside)
-    return Prepared(copy, done)
+    return copies.prepared(files, (VERSION, target, halves), model,
+                           lambda m: prepare(m, target, halves))

@@ -86,6 +86,13 @@ def chosen(left_out: Optional[Sequence[str]]) -> Tuple[str, ...]:
     return tuple(name for name in ALL if name not in (left_out or ()))
 
 
+def candidates(model: Model, names: Sequence[str]) -> Tuple[str, ...]:
+    """Those of the rewrites that may find something in a program."""
+    types = {op.type for op in model.ops}
+    return tuple(r.name for r in REWRITES
+                 if r.name in names and not types.isdisjoint(r.finds))
+
+
 def usable(model: Model, names: Sequence[str]) -> Tuple[str, ...]:
     """Those of the rewrites that may find something in a program, and whose
     operators can be had here; they are registered, and built on first use.
@@ -93,10 +100,10 @@ def usable(model: Model, names: Sequence[str]) -> Tuple[str, ...]:
     Those whose operators are missing are left out, with one warning.
     """
     from ops import build
-    types = {op.type for op in model.ops}
+    names = candidates(model, names)
     found, missing, reason = [], [], ''
     for rewrite in REWRITES:
-        if rewrite.name not in names or types.isdisjoint(rewrite.finds):
+        if rewrite.name not in names:
             continue
         if rewrite.operator:
             try:
