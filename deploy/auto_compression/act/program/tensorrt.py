@@ -30,7 +30,7 @@ from .model import Model, ModelFiles, static_mode
 from .unsigned import add_parameter
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 1
+VERSION = 2
 # A slice's end that means the axis' end.
 END = 2**31 - 1
 
