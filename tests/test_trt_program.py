@@ -202,28 +202,3 @@ def test_shipped_configurations_disable_what_is_there(prepared):
     made = optimized(Model.load(prepared[1].files), dynamic_shape=True)
     assert not list(
         wrong_ops(settings.Deploy.tensorrt.disabled_ops, made, 'x.yml'))
-
-
-def test_shared_quantized_weights_become_two(int8_model, tmp_path):
-    """A second convolution that reads another's weight."""
-    files = ModelFiles(int8_model)
-    model = Model.load(files)
-    assert not tensorrt.unshare_weights(model)
-    block = model.program.global_block()
-    by_shape = collections.defaultdict(list)
-    for op in model.ops:
-        if op.type == 'conv2d' and 'dequantized' in op.input('Filter')[0]:
-            by_shape[block.var(op.input('Filter')[0]).shape].append(op)
-    first, second = next(ops for ops in by_shape.values() if len(ops) > 1)[:2]
-    with static_mode(runtime.import_paddle()):
-        second._rename_input(
-            second.input('Filter')[0],
-            first.input('Filter')[0])
-    model.save(ModelFiles(str(tmp_path / 'shared')))
-    assert tensorrt.unshare_weights(model) == 1
-    assert first.input('Filter') != second.input('Filter')
-    model.save(ModelFiles(str(tmp_path / 'made')))
-    for old, new in zip(*(detections(ModelFiles(str(tmp_path /
-                                                    name)), (320, 320))
-                          for name in ('shared', 'made'))):
-        np.testing.assert_array_equal(old, new)

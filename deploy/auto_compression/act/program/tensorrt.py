@@ -27,10 +27,9 @@ from .. import runtime
 from . import copies
 from .graph import Graph
 from .model import Model, ModelFiles, static_mode
-from .unsigned import add_parameter
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 2
+VERSION = 3
 # A slice's end that means the axis' end.
 END = 2**31 - 1
 
@@ -320,66 +319,8 @@ def projections_to_sums(model: Model) -> int:
     return _replace(model, sums)
 
 
-def unshare_weights(model: Model) -> int:
-    """Give each operator that reads a quantized weight one of its own.
-
-    Paddle's pass puts the weight in the place of one `dequantize_linear` and
-    one reader; a second reader is kept out of TensorRT. DINO's decoder uses
-    layers twice. Costs the memory of the copies.
-
-    Args:
-        model: changed in place.
-
-    Returns:
-        number of copies made.
-    """
-    with static_mode(runtime.import_paddle()):
-        block = model.program.global_block()
-        graph = Graph(block)
-        weights = {v.name for v in model.persistable()}
-        found = [
-            (index, op, graph.readers(op, 'Y')[1:])
-            for index, op in enumerate(graph.ops)
-            if op.type == 'dequantize_linear' and op.input('X')[0] in weights
-        ]
-        for index, op, readers in reversed(found):
-            for at, reader in enumerate(readers):
-                suffix = '.trt_%d' % at
-                output = op.output('Y')[0]
-                made = block.create_var(name=output + suffix,
-                                        dtype=block.var(output).dtype,
-                                        shape=block.var(output).shape)
-                inputs = {
-                    slot: [
-                        _copy(model, block, name, suffix)
-                        for name in op.input(slot)
-                    ]
-                    for slot in op.input_names
-                }
-                attrs = {
-                    name: op.attr(name)
-                    for name in ('quant_axis', 'bit_length', 'round_type',
-                                 'is_test', 'only_observer')
-                    if op.has_attr(name)
-                }
-                block._insert_op(index + 1,
-                                 type=op.type,
-                                 inputs=inputs,
-                                 outputs={'Y': [made.name]},
-                                 attrs=attrs)
-                reader._rename_input(output, made.name)
-        block._sync_with_cpp()
-    return sum(len(readers) for _, _, readers in found)
-
-
-def _copy(model: Model, block: Any, name: str, suffix: str) -> str:
-    """A copy of a parameter. Returns its name."""
-    value = model.parameter(name)
-    return add_parameter(model, block, name + suffix, value, value.dtype.name)
-
-
 REWRITES = (split_to_slices, meshgrid_to_sums, filled_like, flags_to_and,
-            projections_to_sums, unshare_weights)
+            projections_to_sums)
 
 
 def apply(model: Model) -> Dict[str, int]:
