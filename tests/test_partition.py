@@ -169,13 +169,18 @@ def test_another_paddle_is_refused():
 
 
 def test_the_committed_table():
-    """Of the aims: one engine in the default mode, besides NMS."""
+    """Of the aims: one engine with dynamic shapes, besides NMS. An int8 DINO
+    keeps products of two activations in float, which those operators'
+    label `skip_quant` says, and which keeps them out."""
     found = table.read(
         os.path.join(ROOT, 'benchmarks', 'results', 'trt_partition.json'))
     for row in found:
         assert row['status'] == 'created'
         made = row['partition']
         if row['shapes'] == 'dynamic' and row['rewrites']:
+            if row['precision'] == 'int8' and 'dino' in row['model']:
+                assert made['refused'] == {'matrix_multiply': 12}
+                continue
             assert len(made['engines']) == 1
             assert set(made['refused']) <= {'multiclass_nms3'}
 

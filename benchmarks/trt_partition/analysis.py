@@ -36,6 +36,14 @@ SOURCE = os.path.join(HERE, 'pretended_gpu.cc')
 # The wheel whose functions pretended_gpu.cc stands for.
 PADDLE, CUDA = '2.6.2', '11.8'
 COMMIT = '8ce0de584c570589117e403322f3d1a0de6554e5'
+# TensorRT is the version that it was built against.
+BUILD = {
+    'paddlepaddle-gpu': PADDLE,
+    'commit': COMMIT,
+    'cuda': CUDA,
+    'tensorrt': '8.5.3',
+    'compute_capability': '8.6'
+}
 # What Paddle opens by name.
 LIBRARIES = ('libcuda.so', 'libcuda.so.1', 'libcudnn.so', 'libcublas.so',
              'libcublasLt.so', 'libnvrtc.so', 'libnvinfer.so',

@@ -27,7 +27,7 @@ from engines.models import Models, read_rows
 from record import command
 
 from . import table
-from .analysis import Analysis, Request
+from .analysis import BUILD, Analysis, Request
 
 TABLE = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
@@ -79,8 +79,12 @@ def run(args: argparse.Namespace, output: str) -> None:
                         prepare=prepare))
             print(table.text([made]), flush=True)
             found.append(made)
-            table.write(output, found,
-                        dict(runtime.environment(), command=command(sys.argv)))
+            table.write(
+                output, found,
+                dict(runtime.environment(),
+                     command=command(sys.argv),
+                     seen='without a GPU',
+                     analysed_with=BUILD))
 
 
 def _forms(models: Models) -> Iterator[Tuple[str, bool, bool]]:

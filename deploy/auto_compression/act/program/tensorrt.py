@@ -29,7 +29,7 @@ from .graph import Graph
 from .model import Model, ModelFiles, static_mode
 
 # Part of the cache key: count up when a rewrite changes.
-VERSION = 1
+VERSION = 3
 # A slice's end that means the axis' end.
 END = 2**31 - 1
 
