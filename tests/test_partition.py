@@ -26,7 +26,7 @@ import sys
 
 import pytest
 from act.errors import UserError
-from conftest import ROOT, run_script
+from conftest import PROJECT, ROOT, run_script
 
 sys.path.insert(0, os.path.join(ROOT, 'benchmarks'))
 
@@ -183,6 +183,16 @@ def test_the_committed_table():
                 continue
             assert len(made['engines']) == 1
             assert set(made['refused']) <= {'multiclass_nms3'}
+
+
+@pytest.mark.parametrize('readme, language', [('README.md', 'en'),
+                                              ('README_cn.md', 'cn')])
+def test_the_table_of_the_readmes(readme, language):
+    made = table.markdown(
+        os.path.join(ROOT, 'benchmarks', 'results', 'trt_partition.json'),
+        language)
+    with open(os.path.join(PROJECT, readme), encoding='utf-8') as f:
+        assert '<!-- partition -->\n' + made in f.read()
 
 
 def test_the_types_that_passes_leave_are_among_those_said_to():
