@@ -31,7 +31,7 @@ import programs
 import pytest
 from act import child, cli, config, data, files, images, runtime
 from act.errors import UserError
-from act.program.model import ModelFiles
+from act.program.model import Model, ModelFiles
 from act.shapes import collect, inputs, levels, ranges, rule, sizes
 from act.shapes.cover import commonest, cover
 from conftest import PROJECT
@@ -721,6 +721,22 @@ def test_detectors(settings, request, name, tmp_path):
                            path=str(tmp_path / 'x.pbtxt'))
     assert found.meta.runs == [(1, 320, 320)]
     assert found.ranges['image'].max_shape == (1, 3, 320, 320)
+
+
+def test_an_image_without_detections(settings, int8_model, tmp_path):
+    """Paddle writes no range of what is empty."""
+    model = Model.load(ModelFiles(int8_model))
+    nms, = (op for op in model.ops if op.type == 'multiclass_nms3')
+    nms._set_attr('score_threshold', 1.0)
+    blind = ModelFiles(str(tmp_path))
+    model.save(blind)
+    found = collect.ensure(settings, blind)
+    reads = {
+        name
+        for op in model.ops if op.type != 'fetch' for name in op.input_arg_names
+    }
+    assert reads - set(found.ranges) - {'feed'}
+    assert 'image' in found.ranges
 
 
 def test_a_model_of_another_size(pyramid, small_detector, tmp_path):
