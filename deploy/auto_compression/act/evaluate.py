@@ -145,7 +145,7 @@ def _record(settings: config.Settings, model_dir: str, made: Plan,
         'threads': made.threads,
         'batch_size': options.batch_size,
         'deleted_passes': list(made.deleted_passes),
-        'float_precision': 'bf16' if made.bf16 else 'fp32',
+        'float_precision': made.float_precision,
         'rewrites': made.rewrites,
         'quantized_ops': sum(made.quantized.values()),
     })

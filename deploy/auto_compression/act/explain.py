@@ -42,8 +42,8 @@ FIELDS: Tuple[Field, ...] = (
                    'backend', 'precision')),
     Field('capability', 'text', '',
           'row of act.capability that it falls under'),
-    *(results.FIELDS[name]
-      for name in ('batch_size', 'threads', 'deleted_passes')),
+    *(results.FIELDS[name] for name in ('batch_size', 'threads',
+                                        'deleted_passes', 'float_precision')),
     Field('op_types', 'texts', '', 'operator set given to oneDNN'),
     Field('rewrites', 'texts', '', 'applied where the program has a place'),
     Field('program_cache', 'text', '',
@@ -151,6 +151,7 @@ def _of_model(settings: config.Settings, model_dir: str,
                 batch_size=made.batch_size,
                 threads=made.threads,
                 deleted_passes=list(made.deleted_passes),
+                float_precision=made.float_precision,
                 op_types=list(made.op_types))
     with refusals.noted():
         check_rows(settings, options, made)

@@ -76,6 +76,13 @@ class Plan:
         return capability.ONEDNN if self.mkldnn else capability.NATIVE
 
     @property
+    def float_precision(self) -> Optional[str]:
+        """What layers that are not int8 compute in; None: TensorRT chooses."""
+        if self.device == 'GPU':
+            return None
+        return 'bf16' if self.bf16 else 'fp32'
+
+    @property
     def row(self) -> capability.Row:
         """What allows it."""
         precision = 'fp32' if self.precision == capability.SIMULATED else \

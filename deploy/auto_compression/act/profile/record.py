@@ -172,7 +172,7 @@ def _model(profile: Profile) -> Dict[str, Any]:
         'precision': plan.precision,
         'backend': plan.backend,
         'deleted_passes': list(plan.deleted_passes),
-        'float_precision': 'bf16' if plan.bf16 else 'fp32',
+        'float_precision': plan.float_precision,
         'rewrites': plan.rewrites,
         'quantized_ops': sum(plan.quantized.values()),
         'op_types': list(plan.op_types),
