@@ -479,7 +479,7 @@ from act.config import CpuSection
 from act.program.model import ModelFiles
 import numpy as np
 plan = predictor.Plan(ModelFiles(%r), 'fp32', False, %d, (), (), {}, None,
-                      {'deformable_attention': 1})
+                      rewrites={'deformable_attention': 1})
 one = predictor.Predictor(plan)
 arrays = dict(np.load(%r))
 for _ in range(2):

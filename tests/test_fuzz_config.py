@@ -174,8 +174,16 @@ MEANING = {
         '?cpu': {
             '?int8_ops': lambda v: texts(v) and len(v) > 0,
             '?bf16_ops': lambda v: texts(v) and len(v) > 0,
+            '?bf16_rest': truth,
             '?deleted_passes': texts,
             '?threads': lambda v: v is None or whole(v) and v <= 1024,
+        },
+        '?tensorrt': {
+            '?dynamic_shape': truth,
+            '?disabled_ops': texts,
+            '?min_subgraph_size': lambda v: whole(v) and v <= 1024,
+            '?workspace_mb': lambda v: whole(v) and v <= 1 << 20,
+            '?deleted_passes': texts,
         },
         '?nms': {
             'score_threshold': lambda v: real(v) and 0 <= float(v) < 1,

@@ -62,11 +62,11 @@ class Plan:
     deleted_passes: Sequence[str]
     quantized: Dict[str, int]  # operators that hold quantization, by type
     postprocess: PostProcess  # of the outputs
-    bf16: bool = False  # layers that are not int8 compute in it
     # {rewrite's name: places it changed}, see `program.faster`
     rewrites: Dict[str, int] = field(default_factory=dict)
     device: str = 'CPU'
     batch_size: int = 1
+    bf16: bool = False  # layers that are not int8 compute in it
     tensorrt: Optional[Tensorrt] = None
 
     @property

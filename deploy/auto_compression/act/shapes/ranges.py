@@ -290,8 +290,8 @@ def check(file: RangeFile,
     model = model or Model.load(files)
     read_by = {
         name
-        for op in model.ops
-        if op.type not in ('feed', 'fetch') for name in op.input_arg_names
+        for op in model.ops if op.type not in ('feed', 'fetch')
+        for name in op.input_arg_names
     }
     missing = sorted(read_by - set(file.ranges) - _perhaps_empty(model))
     if missing:
