@@ -15,6 +15,7 @@
 them, range files and what they refuse."""
 
 import contextlib
+import dataclasses
 import glob
 import itertools
 import json
@@ -31,7 +32,7 @@ import programs
 import pytest
 from act import child, cli, config, data, files, images, runtime
 from act.errors import UserError
-from act.program.model import Model, ModelFiles
+from act.program.model import Model, ModelFiles, static_mode
 from act.shapes import collect, inputs, levels, ranges, rule, sizes
 from act.shapes.cover import commonest, cover
 from conftest import PROJECT
@@ -723,20 +724,33 @@ def test_detectors(settings, request, name, tmp_path):
     assert found.ranges['image'].max_shape == (1, 3, 320, 320)
 
 
-def test_an_image_without_detections(settings, int8_model, tmp_path):
-    """Paddle writes no range of what is empty."""
-    model = Model.load(ModelFiles(int8_model))
-    nms, = (op for op in model.ops if op.type == 'multiclass_nms3')
-    nms._set_attr('score_threshold', 1.0)
-    blind = ModelFiles(str(tmp_path))
-    model.save(blind)
-    found = collect.ensure(settings, blind)
-    reads = {
-        name
-        for op in model.ops if op.type != 'fetch' for name in op.input_arg_names
-    }
-    assert reads - set(found.ranges) - {'feed'}
-    assert 'image' in found.ranges
+def test_an_image_without_detections(settings, small_detector, tmp_path):
+    """Paddle may write no range of what is computed of nothing."""
+    model = Model.load(ModelFiles(small_detector))
+    with static_mode(runtime.import_paddle()):
+        block = model.program.global_block()
+        at, nms = next((at, op) for at, op in enumerate(block.ops)
+                       if op.type == 'multiclass_nms3')
+        nms._set_attr('score_threshold', 1.0)
+        boxes = nms.output('Out')[0]
+        for reader in block.ops[at + 1:]:
+            reader._rename_input(boxes, 'scaled')
+        block.create_var(name='scaled', dtype='float32', shape=[-1, 6])
+        block._insert_op(at + 1,
+                         type='scale',
+                         inputs={'X': [boxes]},
+                         outputs={'Out': ['scaled']},
+                         attrs={'scale': 1.0})
+        block._sync_with_cpp()
+    files = ModelFiles(str(tmp_path))
+    model.save(files)
+    found = collect.ensure(settings, files)
+    for name, needed in (('scaled', False), ('box', True)):
+        assert any(name in op.input_arg_names for op in model.ops)
+        left = {n: r for n, r in found.ranges.items() if n != name}
+        with pytest.raises(ranges.Refused, match="no range of 'box'"
+                           ) if needed else contextlib.nullcontext():
+            ranges.check(dataclasses.replace(found, ranges=left), files)
 
 
 def test_a_model_of_another_size(pyramid, small_detector, tmp_path):
