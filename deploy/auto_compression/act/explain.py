@@ -66,19 +66,7 @@ FIELDS: Tuple[Field, ...] = (
 
 def schema() -> Dict[str, Any]:
     """JSON schema (draft 2020-12) of what --output_json writes."""
-    made = results.object_schema(_WHAT)
-    made['properties']['plans'] = {
-        'type': 'array',
-        'items': {
-            **results.object_schema(FIELDS), 'required':
-            [field.name for field in FIELDS]
-        }
-    }
-    return {
-        '$schema': 'https://json-schema.org/draft/2020-12/schema',
-        'title': 'plan',
-        **made, 'required': [*results.REQUIRED, 'plans']
-    }
+    return results.tables_schema('plan', _WHAT, {'plans': FIELDS})
 
 
 def explain(settings: config.Settings,

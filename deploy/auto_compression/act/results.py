@@ -24,7 +24,16 @@ import shlex
 import textwrap
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import jsonschema
 from tabulate import tabulate
@@ -330,6 +339,31 @@ def object_schema(fields: Iterable[Field]) -> Dict[str, Any]:
             for field in fields
         },
         'additionalProperties': False,
+    }
+
+
+def tables_schema(title: str, fields: Iterable[Field],
+                  tables: Mapping[str, Sequence[Field]]) -> Dict[str, Any]:
+    """JSON schema (draft 2020-12) of a record that holds tables.
+
+    Args:
+        title: what it is.
+        fields: of the record itself.
+        tables: {name: fields of its rows, all of which each row has}.
+    """
+    made = object_schema(fields)
+    for name, columns in tables.items():
+        made['properties'][name] = {
+            'type': 'array',
+            'items': {
+                **object_schema(columns), 'required':
+                [field.name for field in columns]
+            }
+        }
+    return {
+        '$schema': 'https://json-schema.org/draft/2020-12/schema',
+        'title': title,
+        **made, 'required': [*REQUIRED, *tables]
     }
 
 

@@ -119,21 +119,10 @@ _OF_KIND = tuple(f.name for f in TABLES['kinds']
 
 def schema() -> Dict[str, Any]:
     """JSON schema (draft 2020-12) of the record."""
-    made = results.object_schema(_WHAT)
+    made = results.tables_schema('profile', _WHAT, TABLES)
     made['properties']['machine'] = results.object_schema(MACHINE)
-    for name, fields in TABLES.items():
-        made['properties'][name] = {
-            'type': 'array',
-            'items': {
-                **results.object_schema(fields), 'required':
-                [field.name for field in fields]
-            }
-        }
-    return {
-        '$schema': 'https://json-schema.org/draft/2020-12/schema',
-        'title': 'profile',
-        **made, 'required': [*results.REQUIRED, 'machine', *TABLES]
-    }
+    made['required'].append('machine')
+    return made
 
 
 def make(what: Dict[str, Any], profiles: Sequence[Profile], machine: Machine,
