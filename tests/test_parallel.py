@@ -93,11 +93,25 @@ def test_a_signal_to_one_is_seen_by_all(monkeypatch, signals_arrive):
     ('[/paddle/third_party/gloo/gloo/transport/tcp/pair.cc:587] TIMEOUT', True),
     ('std::exception', True), ('(NotFound) another error', False)
 ])
-def test_what_gloo_says_is_one_line(said, lost):
+def test_what_gloo_says_is_one_line(said, lost, monkeypatch):
+    """It comes after launch has seen which process ended first."""
+    monkeypatch.setattr(ranks, 'LINGER', 0.3)
+    begin = time.monotonic()
     wanted = ranks.PeerLost if lost else RuntimeError
     with pytest.raises(wanted) as caught, ranks.lost_peers():
         raise RuntimeError(said)
     assert ('another process' in str(caught.value)) == lost
+    assert (time.monotonic() - begin >= 0.3) == lost
+
+
+def test_a_lost_process_ends_when_launch_says_so(signals_arrive):
+    begin = time.monotonic()
+    with pytest.raises(signals.Stopped), signals.handled(), \
+            signals.held(patient=False), ranks.lost_peers():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError('std::exception')
+    # Of the seconds of LINGER, none passes.
+    assert time.monotonic() - begin < ranks.LINGER / 2
 
 
 @pytest.mark.parametrize('key, value', [('strategy', 'ptq'),

@@ -22,6 +22,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, TypeVar
 
@@ -29,6 +30,10 @@ from . import runtime, signals
 from .errors import CheckFailed
 
 T = TypeVar('T')
+
+# Seconds: launch looks at its processes once a second, and shows the log of the
+# first in their order that it finds failed.
+LINGER = 4.
 
 
 class PeerLost(CheckFailed):
@@ -201,7 +206,8 @@ def _together() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def lost_peers() -> Iterator[None]:
-    """Turn what gloo says of a broken connection into one line.
+    """Turn what gloo says of a broken connection into one line, late enough for
+    launch to show the error of the rank that ended first.
 
     Raises:
         PeerLost: another rank has ended.
@@ -213,6 +219,9 @@ def lost_peers() -> Iterator[None]:
         # drops what gloo said.
         if '/gloo/transport/' not in str(e) and str(e) != 'std::exception':
             raise
+        end = time.monotonic() + LINGER
+        while time.monotonic() < end and signals.pending() is None:
+            time.sleep(0.05)
         raise PeerLost('another process of this launch has ended; its error '
                        "stands in one of the workerlog files in launch's "
                        '--log_dir') from None
