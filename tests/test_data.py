@@ -220,7 +220,9 @@ def test_number_of_workers(settings, tmp_path):
     with open(section.file, encoding='utf-8') as f:
         content = f.read()
     section.file = str(tmp_path / 'reader.yml')
-    for text, wanted in (('3', 3), ('0', None), ('a', None), ('true', None)):
+    # 0: in PaddleDetection's files, as many as usual.
+    for text, wanted in (('3', 3), ('0', data.WORKERS), ('-1', None),
+                         ('a', None), ('true', None)):
         (tmp_path / 'reader.yml').write_text(content +
                                              '\nworker_num: %s\n' % text)
         if wanted:

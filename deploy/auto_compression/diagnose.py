@@ -61,7 +61,8 @@ def main() -> None:
     from act.profile import run
     from act.program import faster
     settings, model_path = deployed.find(args.config_path, args.model_path,
-                                         cli.parse_overrides(args.opt))
+                                         cli.parse_overrides(args.opt),
+                                         args.reader_config)
     files.check_outputs(args.output_dir, args.output_json)
     options = run.Options(precision=args.precision,
                           use_mkldnn=args.use_mkldnn,

@@ -28,6 +28,7 @@ Examples:
 
 import argparse
 import sys
+from typing import Any, Dict
 
 from act import cli
 from act.errors import UserError
@@ -80,8 +81,34 @@ def parse_args() -> argparse.Namespace:
     cli.add_flag(parser,
                  '--skip_bad_images',
                  help='leave out images that are missing or broken')
+    add_older(parser)
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
+
+
+def add_older(parser: argparse.ArgumentParser) -> None:
+    """Options of PaddleDetection's own scripts that have another place now."""
+    cli.add_flag(parser,
+                 '--include_nms',
+                 default=None,
+                 help='as Global.include_nms; for older commands')
+    parser.add_argument('--delete_pass_name',
+                        nargs='+',
+                        default=[],
+                        metavar='PASS',
+                        help='IR passes to leave out, with those of Deploy')
+    parser.add_argument('--img_shape',
+                        type=cli.positive,
+                        help='of no effect, as the reader resizes; for older '
+                        'commands')
+
+
+def older_overrides(args: argparse.Namespace) -> Dict[str, Any]:
+    """What -o, and the options of `add_older`, say."""
+    made = cli.parse_overrides(args.opt)
+    if args.include_nms is not None:
+        made.setdefault('Global', {})['include_nms'] = args.include_nms
+    return made
 
 
 def add_tensorrt(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +145,10 @@ def main() -> None:
                         'image does not span the shapes; leave it out')
     launched = ranks.join()
     settings, model_path = deployed.find(args.config_path, args.model_path,
-                                         cli.parse_overrides(args.opt))
+                                         older_overrides(args),
+                                         args.reader_config)
+    deploy = settings.Deploy.tensorrt if args.use_trt else settings.Deploy.cpu
+    deploy.deleted_passes = [*deploy.deleted_passes, *args.delete_pass_name]
     # One process checks: it makes directories, and takes them away again.
     if launched.rank == 0:
         files.check_outputs(args.output_dir, args.output_json)

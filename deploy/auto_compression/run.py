@@ -75,9 +75,8 @@ def main() -> None:
     args = parse_args()
     from act import config, files, ranks, results
     launched = ranks.join()
-    settings = config.load(args.config_path, cli.parse_overrides(args.opt))
-    if args.reader:
-        settings.Reader.file = args.reader
+    settings = config.load(args.config_path, cli.parse_overrides(args.opt),
+                           args.reader)
     save_dir = args.save_dir or os.path.join('output', settings.name)
     # One process checks: it makes directories, and takes them away again.
     if args.output_json and launched.rank == 0:

@@ -161,6 +161,9 @@ def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
         '--config',
         type=path,
         help='YAML of the model (default: the copy beside the model)')
+    parser.add_argument('--reader_config',
+                        type=path,
+                        help='reader file, instead of the one the YAML names')
     parser.add_argument(
         '--model_path',
         type=path,

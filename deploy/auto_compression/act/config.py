@@ -30,7 +30,7 @@ import pydantic
 import yaml
 from typing_extensions import Annotated
 
-from . import yamlfile
+from . import upstream, yamlfile
 from .errors import UserError, nearest, unknown
 from .results import expected_row
 
@@ -603,14 +603,17 @@ def _validated(content: Dict[str, Any], path: str, where: str) -> 'Settings':
     return settings
 
 
-def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
+def load(path: str,
+         overrides: Optional[Dict[str, Any]] = None,
+         reader: Optional[str] = None) -> Settings:
     """Read and check a model's YAML.
 
     Args:
-        path: of the YAML file.
+        path: of the YAML file; it may be the first of two, see `upstream`.
         overrides: nested mapping laid over the file, see
             `act.cli.parse_overrides`. `Preset` picks another of the file's
             presets and is applied first.
+        reader: a reader file in the place of the one that the YAML names.
 
     Raises:
         UserError: anything in the file or the overrides that is not allowed;
@@ -618,6 +621,9 @@ def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
     """
     content = read_mapping(path)
     overrides = dict(overrides or {})
+    in_two = upstream.is_compression(content)
+    if in_two:
+        content = upstream.translated(content, path, reader)
     presets = content.pop(PRESETS, None)
     presets = {} if presets is None else presets
     if not isinstance(presets, dict):
@@ -643,7 +649,10 @@ def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
     if chosen is not None:
         content = merge(content, presets[chosen])
     settings = _validated(merge(content, overrides), path, path)
-    settings.Reader.file = beside(path, settings.Reader.file)
+    if reader:
+        settings.Reader.file = reader
+    elif not in_two:  # else it stands as the user, or that file, gave it
+        settings.Reader.file = beside(path, settings.Reader.file)
     if settings.Export:
         settings.Export.config = beside(path, settings.Export.config)
         # Weights may be a URL, or a file of the user's own.
@@ -651,6 +660,24 @@ def load(path: str, overrides: Optional[Dict[str, Any]] = None) -> Settings:
         if os.path.exists(weights):
             settings.Export.weights = weights
     return settings
+
+
+def for_model(model_dir: str,
+              reader: str,
+              types: List[str],
+              include_nms: bool = True,
+              overrides: Optional[Dict[str, Any]] = None) -> Settings:
+    """Settings for a model that has no YAML, only a reader file.
+
+    Args:
+        model_dir, reader, types, include_nms: see `upstream.alone`.
+        overrides: see `load`.
+
+    Raises:
+        UserError: see `load`.
+    """
+    content = upstream.alone(model_dir, reader, types, include_nms)
+    return _validated(merge(content, overrides or {}), reader, reader)
 
 
 def _check_unchosen(content: Dict[str, Any], path: str, where: str) -> None:

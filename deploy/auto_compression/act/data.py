@@ -349,6 +349,16 @@ class Reader:
     val: Callable[[], ImageSet]
 
 
+def read_file(path: str) -> Dict[str, Any]:
+    """The content of a reader file; a tag as `!COCODataSet` stands under 'type'
+    in its mapping.
+
+    Raises:
+        UserError: see `config.read_mapping`.
+    """
+    return config.read_mapping(path, _ReaderLoader)
+
+
 def open_reader(section: config.ReaderSection,
                 skip_bad_images: bool = False) -> Reader:
     """Read a reader file (PaddleDetection's format) with the overrides of the
@@ -364,7 +374,7 @@ def open_reader(section: config.ReaderSection,
             than COCO; a data set other than COCODataSet.
     """
     path = section.file
-    content = config.read_mapping(path, _ReaderLoader)
+    content = read_file(path)
     if content.get('metric', 'COCO') != 'COCO':
         raise UserError("%s: metric '%s' is not supported, only COCO" %
                         (path, content['metric']))
@@ -402,7 +412,8 @@ def open_reader(section: config.ReaderSection,
 
         return read
 
-    workers = section.worker_num or content.get('worker_num', WORKERS)
+    # 0, in PaddleDetection's files: no process of its own.
+    workers = section.worker_num or content.get('worker_num') or WORKERS
     if type(workers) is not int or not 0 < workers <= config.MAX_WORKERS:
         raise UserError(
             '%s: worker_num is %r; it must be a whole number from 1 '

@@ -14,27 +14,35 @@
 """Which model a command line is about, and its configuration."""
 
 import os
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from . import config
+from . import config, data, upstream
 from .compress.job import CONFIG, latest_result
 from .errors import UserError
-from .program.model import ModelFiles
+from .program.inspect import count_types, is_quantized, quantized_ops
+from .program.model import Model, ModelFiles
 
 
-def find(config_path: Optional[str], model_path: Optional[str],
-         overrides: Dict[str, Any]) -> Tuple[config.Settings, str]:
+def find(config_path: Optional[str],
+         model_path: Optional[str],
+         overrides: Dict[str, Any],
+         reader: Optional[str] = None) -> Tuple[config.Settings, str]:
     """The settings, and the model's directory.
 
     Args:
-        config_path: YAML; None: the copy beside the model.
+        config_path: YAML; None: the copy beside the model. A reader file is
+            taken for `reader`.
         model_path: None: the YAML's model, or, without a YAML, the most recent
             result of run.py, which is named on the terminal.
         overrides: see `config.load`.
+        reader: a reader file in the place of the one that the YAML names. It
+            does without a YAML.
 
     Raises:
         UserError: there is no such model or configuration.
     """
+    if config_path and not reader and _is_reader(config_path):
+        reader, config_path = config_path, None
     if not model_path and not config_path:
         model_path, config_path = latest_result()
         print("model: '%s', the most recent result of run.py; another: "
@@ -44,7 +52,27 @@ def find(config_path: Optional[str], model_path: Optional[str],
         if not os.path.isdir(model_path):
             ModelFiles(model_path).check()
         if not os.path.exists(config_path):
+            if reader:
+                return _without_yaml(model_path, reader, overrides), model_path
             raise UserError("'%s' holds no %s: name the model's YAML with "
                             '--config_path' % (model_path, CONFIG))
-    settings = config.load(config_path, overrides)
+    settings = config.load(config_path, overrides, reader)
     return settings, model_path or settings.Global.model_dir
+
+
+def _is_reader(path: str) -> bool:
+    try:
+        return upstream.is_reader(data.read_file(path))
+    except UserError:  # said where it is read as what it shall be
+        return False
+
+
+def _without_yaml(model_path: str, reader: str,
+                  overrides: Dict[str, Any]) -> config.Settings:
+    model = Model.load(ModelFiles(model_path).check())
+    types: List[str] = []
+    if is_quantized(model):
+        types = list(count_types(quantized_ops(model)))
+    given = overrides.get('Global') or {}
+    return config.for_model(model_path, reader, types,
+                            given.get('include_nms', True), overrides)
