@@ -14,8 +14,8 @@
 
 // What a call of multi-scale deformable attention is made of, without Paddle.
 
-#ifndef OPS_DEFORMABLE_H_
-#define OPS_DEFORMABLE_H_
+#ifndef DEPLOY_AUTO_COMPRESSION_OPS_DEFORMABLE_H_
+#define DEPLOY_AUTO_COMPRESSION_OPS_DEFORMABLE_H_
 
 #include <cmath>
 #include <cstdint>
@@ -91,4 +91,4 @@ struct Attention {
 
 }  // namespace ops
 
-#endif  // OPS_DEFORMABLE_H_
+#endif  // DEPLOY_AUTO_COMPRESSION_OPS_DEFORMABLE_H_

@@ -14,6 +14,7 @@
 
 // Kernels of multi-scale deformable attention. multiversion.h includes this,
 // deformable.h comes before it.
+// More than once, so without a guard: NOLINT(build/header_guard).
 
 inline float Positive(float x) { return x > 0 ? x : 0; }  // 0 for NaN
 

@@ -15,8 +15,8 @@
 // Sizes of a depthwise convolution and of its scratch, without Paddle; the
 // kernels and how they work: depthwise_kernel.h.
 
-#ifndef OPS_DEPTHWISE_H_
-#define OPS_DEPTHWISE_H_
+#ifndef DEPLOY_AUTO_COMPRESSION_OPS_DEPTHWISE_H_
+#define DEPLOY_AUTO_COMPRESSION_OPS_DEPTHWISE_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -86,4 +86,4 @@ struct Geometry {
 
 }  // namespace ops
 
-#endif  // OPS_DEPTHWISE_H_
+#endif  // DEPLOY_AUTO_COMPRESSION_OPS_DEPTHWISE_H_

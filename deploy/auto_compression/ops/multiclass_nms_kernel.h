@@ -20,8 +20,8 @@
 // the same products and quotients of float, so none may be contracted to a
 // fused multiply-add.
 
-#ifndef MULTICLASS_NMS_KERNEL_H_
-#define MULTICLASS_NMS_KERNEL_H_
+#ifndef DEPLOY_AUTO_COMPRESSION_OPS_MULTICLASS_NMS_KERNEL_H_
+#define DEPLOY_AUTO_COMPRESSION_OPS_MULTICLASS_NMS_KERNEL_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -150,4 +150,4 @@ inline std::vector<Selected> Select(const float* boxes, const float* scores,
 
 }  // namespace nms
 
-#endif  // MULTICLASS_NMS_KERNEL_H_
+#endif  // DEPLOY_AUTO_COMPRESSION_OPS_MULTICLASS_NMS_KERNEL_H_

@@ -26,9 +26,11 @@
 //
 // GCC's target_clones would be shorter, but reaches neither templates nor what
 // OpenMP makes of a loop.
+//
+// What follows the guard is read each time: NOLINT(build/header_guard)
 
-#ifndef OPS_MULTIVERSION_H_
-#define OPS_MULTIVERSION_H_
+#ifndef DEPLOY_AUTO_COMPRESSION_OPS_MULTIVERSION_H_
+#define DEPLOY_AUTO_COMPRESSION_OPS_MULTIVERSION_H_
 
 namespace ops {
 
@@ -65,10 +67,10 @@ inline InstructionSet BestInstructionSet() {
 #define MULTIVERSION(function) \
   MULTIVERSION_OF(ops::BestInstructionSet(), function)
 
-#endif  // OPS_MULTIVERSION_H_
+#endif  // DEPLOY_AUTO_COMPRESSION_OPS_MULTIVERSION_H_
 
 namespace ops {
-namespace {
+namespace {  // NOLINT(build/namespaces_headers)
 
 namespace baseline {
 constexpr int kFloats = 4;

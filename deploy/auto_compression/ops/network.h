@@ -20,8 +20,8 @@
 // A network is a text, one step a line, written by act/program/network.py,
 // which documents it.
 
-#ifndef NETWORK_H_
-#define NETWORK_H_
+#ifndef DEPLOY_AUTO_COMPRESSION_OPS_NETWORK_H_
+#define DEPLOY_AUTO_COMPRESSION_OPS_NETWORK_H_
 
 #include <algorithm>
 #include <array>
@@ -804,4 +804,4 @@ class Network {
 
 }  // namespace network
 
-#endif  // NETWORK_H_
+#endif  // DEPLOY_AUTO_COMPRESSION_OPS_NETWORK_H_

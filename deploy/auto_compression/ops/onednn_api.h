@@ -16,8 +16,8 @@
 // the library (3.2.1) and no headers. Names, numbers and order of arguments are
 // those of oneDNN 3, which keeps them within a major version.
 
-#ifndef ONEDNN_API_H_
-#define ONEDNN_API_H_
+#ifndef DEPLOY_AUTO_COMPRESSION_OPS_ONEDNN_API_H_
+#define DEPLOY_AUTO_COMPRESSION_OPS_ONEDNN_API_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -187,4 +187,4 @@ enum Algorithm {
 
 }  // namespace onednn
 
-#endif  // ONEDNN_API_H_
+#endif  // DEPLOY_AUTO_COMPRESSION_OPS_ONEDNN_API_H_
