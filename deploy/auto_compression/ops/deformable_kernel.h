@@ -14,7 +14,8 @@
 
 // Kernels of multi-scale deformable attention. multiversion.h includes this,
 // deformable.h comes before it.
-// More than once, so without a guard: NOLINT(build/header_guard).
+// More than once, so it has no guard.
+// NOLINT(build/header_guard)
 
 inline float Positive(float x) { return x > 0 ? x : 0; }  // 0 for NaN
 

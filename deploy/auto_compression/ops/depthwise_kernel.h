@@ -33,7 +33,8 @@
 // Vectors are GCC/Clang vector extensions rather than loops left to the
 // auto-vectoriser: the accumulators must stay in registers across the taps. The
 // compiler lowers them to what the instruction set has.
-// More than once, so without a guard: NOLINT(build/header_guard).
+// More than once, so it has no guard.
+// NOLINT(build/header_guard)
 
 // Accumulators in flight: FMA latency (4) times FMAs per cycle (2).
 constexpr int kUnroll = 8;

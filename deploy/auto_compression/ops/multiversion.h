@@ -27,7 +27,8 @@
 // GCC's target_clones would be shorter, but reaches neither templates nor what
 // OpenMP makes of a loop.
 //
-// What follows the guard is read each time: NOLINT(build/header_guard)
+// What follows the guard is read each time.
+// NOLINT(build/header_guard)
 
 #ifndef DEPLOY_AUTO_COMPRESSION_OPS_MULTIVERSION_H_
 #define DEPLOY_AUTO_COMPRESSION_OPS_MULTIVERSION_H_
