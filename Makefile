@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test test-gpu-config test-ops-asan lint bench bench-accuracy \
+.PHONY: help setup demo export test test-gpu-config test-ops-asan lint pr bench bench-accuracy \
     bench-siblings bench-peers bench-trt-partition clean
 
 help:
@@ -23,6 +23,8 @@ help:
 	@echo "make test-ops-asan"
 	@echo "             the C++ operators' kernels, fuzzed under AddressSanitizer"
 	@echo "make lint    formatting and static checks"
+	@echo "make pr PPDET=CHECKOUT BRANCH=develop"
+	@echo "             the pull request for PaddleDetection: a series of patches"
 	@echo "make bench   the benchmarks; results go to benchmarks/results"
 	@echo "make bench-accuracy COCO=DIR WEIGHTS=FILE MODEL=picodet_xs"
 	@echo "             what int8 costs trained weights on a COCO data set"
@@ -89,9 +91,16 @@ test-ops-asan:
 	    build/fuzz_$$name; \
 	done
 
+# A series of patches for a branch of a PaddleDetection checkout.
+BRANCH ?= develop
+
+pr: setup
+	@test -n "$(PPDET)" || { echo "error: make pr needs PPDET=CHECKOUT BRANCH=develop"; exit 2; }
+	$(PY) pr/make_series.py --ppdet $(abspath $(PPDET)) --branch $(BRANCH)
+
 lint: setup
 	$(PY) -m ruff check .
-	$(PY) -m yapf --parallel --diff --recursive deploy tests benchmarks patches
+	$(PY) -m yapf --parallel --diff --recursive deploy tests benchmarks patches pr
 	$(VENV)/bin/clang-format --dry-run --Werror $(PROJECT)/ops/*.cc $(PROJECT)/ops/*.h \
 	    tests/operators/*.cc tests/operators/*.h tests/gpu/*.c \
 	    benchmarks/trt_partition/*.cc

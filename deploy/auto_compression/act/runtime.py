@@ -21,6 +21,7 @@ Call `prepare()` before the first import of paddle, ppdet or paddleslim;
 import contextlib
 import ctypes
 import importlib.metadata
+import importlib.util
 import io
 import logging
 import os
@@ -129,8 +130,10 @@ def import_ppdet(directory: Optional[str] = None):
             for handler in getattr(logger, 'handlers', ()):
                 if getattr(handler, 'stream', None) is silent:
                     handler.setStream(out)
-    import backport
-    backport.register()
+    # Not in PaddleDetection's tree, which has RT-DETR.
+    if importlib.util.find_spec('backport'):
+        import backport
+        backport.register()
     # concat of 0-D tensors: DINO and other deformable transformers do not run.
     mends.mend_ppdet()
     return ppdet
