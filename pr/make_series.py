@@ -53,7 +53,7 @@ def main() -> None:
     made = args.output_dir or os.path.join('output', 'pr', branch.short)
     for path in series.make(args.ppdet, branch, made):
         print(path)
-    print('apply it, on %s: git am %s/*.patch' % (branch.name, made))
+    print('apply it, on %s: git am %s/000[1-9]-*.patch' % (branch.name, made))
 
 
 if __name__ == '__main__':
