@@ -121,9 +121,10 @@ def import_ppdet(directory: Optional[str] = None):
             import ppdet.data
             import ppdet.engine  # noqa: F401
         except ModuleNotFoundError as e:
-            raise UserError("ppdet (%s) needs the module '%s': install its "
-                            'package with -c constraints.txt' %
-                            (where, e.name)) from None
+            raise UserError(
+                "ppdet (%s) needs the module '%s': pip install --no-deps -r "
+                'requirements-ppdet.txt -c constraints.txt' %
+                (where, e.name)) from None
     # Its loggers were made meanwhile.
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith('ppdet'):
