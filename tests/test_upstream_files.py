@@ -158,7 +158,7 @@ def test_the_commands_of_before(tmp_path, reader, small_detector,
     given = changed(Global={'model_dir': small_detector},
                     QuantAware={
                         'use_pact': False,
-                        'quantize_op_types': ['conv2d']
+                        'quantize_op_types': ['conv2d', 'conv2d_transpose']
                     },
                     Distillation={'loss': 'l2'})
     path = written(tmp_path / 'small_qat_dis.yaml', given)
@@ -168,6 +168,8 @@ def test_the_commands_of_before(tmp_path, reader, small_detector,
                       'TrainConfig.batch_size=2', 'TrainConfig.eval_images=4',
                       annotations)
     assert done.returncode == 0, done.stderr
+    # What lists of a family name, and this model does not hold.
+    assert "holds no 'conv2d_transpose': left out" in done.stdout
     record = str(tmp_path / 'record.json')
     done = run_script('paddle_inference_eval.py', '--model_path', made,
                       '--reader_config', reader, '--device', 'CPU',

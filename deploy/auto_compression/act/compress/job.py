@@ -52,6 +52,7 @@ from ..program.inspect import (
 )
 from ..program.model import Model, ModelFiles
 from ..ranks import ALONE, Ranks, environment_alone
+from ..upstream import int8_ops
 from . import checkpoint, loop, vdl
 
 CONFIG, READER, RECORD, LOG = ('config.yml', 'reader.yml', 'record.json',
@@ -142,7 +143,6 @@ class _Source:
 
     def __init__(self, settings: config.Settings,
                  skip_bad_images: bool) -> None:
-        self.settings = settings
         section = settings.Global
         self.files = ModelFiles.named(section, section.model_dir).check()
         self.model = model = Model.load(self.files)
@@ -152,6 +152,7 @@ class _Source:
                 "model it was made from" % self.files.directory)
         # Before names are checked: weights cut out of larger ones appear.
         fold(model)
+        self.settings = settings = _without_absent(settings, model)
         self.postprocess = check_outputs(model, self.files.directory,
                                          settings.own_nms,
                                          section.input_mapping, settings.path)
@@ -261,6 +262,27 @@ class _Source:
                 (self.settings.path, list(wanted), list(found)))
 
 
+def _without_absent(settings: config.Settings, model: Model) -> config.Settings:
+    """Settings that name no type to quantize that the model does not hold, if
+    it holds others of them: one list serves models of a family."""
+    types = set(count_types(model.ops))
+    asked = settings.QuantAware.quantize_op_types
+    kept = [name for name in asked if name in types]
+    absent = [
+        name for name in asked if name not in types and name in WEIGHT_INPUT
+    ]
+    if not kept or not absent:
+        return settings
+    print("the model holds no '%s': left out of quantize_op_types" %
+          "' and no '".join(absent))
+    made = settings.model_copy(deep=True)
+    made.QuantAware.quantize_op_types = [n for n in asked if n not in absent]
+    idle = set(int8_ops(absent)) - set(int8_ops(kept))
+    cpu = made.Deploy.cpu
+    cpu.int8_ops = [n for n in cpu.int8_ops if n not in idle]
+    return made
+
+
 def compress(settings: config.Settings,
              save_dir: str,
              command: List[str],
@@ -308,6 +330,7 @@ def compress(settings: config.Settings,
             _check_target(interrupted)
     ranks.one_first(lambda: ensure_exported(settings))
     source = _Source(settings, skip_bad_images)
+    settings = source.settings
     checkpoints, found = None, None
     if strategy == 'qat':
         origin = _origin(source, ranks)
