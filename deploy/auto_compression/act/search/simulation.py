@@ -20,7 +20,17 @@ parameter that is set.
 """
 
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    FrozenSet,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
@@ -28,6 +38,7 @@ from .. import runtime
 from ..data import Batch
 from ..errors import UserError
 from ..program.fold import fold
+from ..program.graph import Graph
 from ..program.inspect import WEIGHT_INPUT, dequantized
 from ..program.model import Model, ModelFiles, static_mode
 from ..program.observers import strip_observers
@@ -64,6 +75,14 @@ class _Weight:
     parameters: List[str]
 
 
+@dataclass(frozen=True)
+class _Switch:
+    """Parameters of 0 and 1. It is on if one of these weights' layers is."""
+    on: str
+    off: str
+    weights: FrozenSet[str]
+
+
 class Simulation:
     """A quantized model in which layers are switched.
 
@@ -97,12 +116,18 @@ class Simulation:
         self.inputs: List[str] = model.inputs()
         self._outputs = [v.name for v in model.outputs()]
         self._weights: Dict[str, _Weight] = {}
-        self._switches: Dict[str, List[Tuple[str, str]]] = {}
+        self._switches: List[_Switch] = []
+        others = _other_readers(model, found)
         layers = []
         with static_mode(runtime.import_paddle()):
             for op, weight, quantize in found:
-                layers.append(self._switched(op, weight, quantize))
+                layers.append(_layer(model, op, weight, quantize))
+                self._switch(op, layers[-1].input, _source(op), quantize,
+                             [layers[-1].weight])
                 self._keep(layers[-1], op, weight, source, float_model)
+            for op, name, quantize, weights in others:
+                self._switch(op,
+                             quantize.input('X')[0], name, quantize, weights)
             self._prune()
         self.layers: Tuple[QuantizedLayer, ...] = tuple(layers)
         self._copies = self._copy_outputs()
@@ -122,14 +147,16 @@ class Simulation:
         """
         wanted = set(quantized)
         for name in sorted(wanted ^ self._now):
-            on = name in wanted
             weight = self._weights[name]
             for parameter in weight.parameters:
                 self._model.set_parameter(
-                    parameter, weight.quantized if on else weight.plain)
-            for pair in self._switches[name]:
-                for variable, value in zip(pair, (on, not on)):
-                    self._model.set_parameter(variable, np.float32([value]))
+                    parameter,
+                    weight.quantized if name in wanted else weight.plain)
+        for switch in self._switches:
+            on = bool(wanted & switch.weights)
+            if on != bool(self._now & switch.weights):
+                self._model.set_parameter(switch.on, np.float32([on]))
+                self._model.set_parameter(switch.off, np.float32([not on]))
         self._now = wanted
 
     def run(
@@ -157,18 +184,14 @@ class Simulation:
         count = len(self._outputs)
         return found[:count], dict(zip(fetch, found[count:]))
 
-    def _switched(self, op: Any, weight: Any, quantize: Any) -> QuantizedLayer:
-        """Let an operator read its input through a switch, and a weight of its
-        own."""
+    def _switch(self, op: Any, plain: str, simulated: str, quantize: Any,
+                weights: Collection[str]) -> None:
+        """Let an operator read a quantized value through a switch."""
         block = op.block
-        slot = WEIGHT_INPUT[op.type]
-        data = 'Input' if slot == 'Filter' else 'X'
-        name = weight.input('X')[0]
-        plain, simulated = quantize.input('X')[0], op.input(data)[0]
-        key = op.output_arg_names[0] + _SUFFIX
+        key = '%s.%s%s' % (op.output_arg_names[0], simulated, _SUFFIX)
         on, off = (self._parameter(block, key + end, np.float32([0]))
                    for end in ('.on', '.off'))
-        self._switches.setdefault(name, []).append((on, off))
+        self._switches.append(_Switch(on, off, frozenset(weights)))
         made = [
             block.create_var(name=key + end,
                              shape=block.var(plain).shape,
@@ -180,10 +203,6 @@ class Simulation:
         self._insert(block, op, 'elementwise_mul', simulated, on, made[1])
         self._insert(block, op, 'elementwise_add', made[1], made[0], made[2])
         op._rename_input(simulated, made[2])
-        value = self._model.parameter(name)
-        return QuantizedLayer(
-            name, op.type, plain, op.output_arg_names[0], tuple(value.shape),
-            float(self._model.parameter(quantize.input('Scale')[0]).max()))
 
     @staticmethod
     def _insert(block: Any, before: Any, kind: str, x: str, y: str,
@@ -259,6 +278,40 @@ class Simulation:
                     made[name] = copy
                 block._sync_with_cpp()
         return made
+
+
+def _source(op: Any) -> str:
+    """The variable that an operator with a weight reads beside it."""
+    return op.input('Input' if WEIGHT_INPUT[op.type] == 'Filter' else 'X')[0]
+
+
+def _layer(model: Model, op: Any, weight: Any, quantize: Any) -> QuantizedLayer:
+    name = weight.input('X')[0]
+    return QuantizedLayer(
+        name, op.type,
+        quantize.input('X')[0], op.output_arg_names[0],
+        tuple(model.parameter(name).shape),
+        float(model.parameter(quantize.input('Scale')[0]).max()))
+
+
+def _other_readers(
+    model: Model,
+    found: Sequence[Tuple[Any, Any,
+                          Any]]) -> List[Tuple[Any, str, Any, List[str]]]:
+    """Operators that read a quantized value and are no layers, as an addition
+    behind a layer's input: (operator, name, its quantize_linear, weights of the
+    layers that it is quantized for)."""
+    graphs = {id(block): Graph(block) for block in model.program.blocks}
+    layers = {id(op) for op, _, _ in found}
+    made: Dict[Tuple[int, str], Tuple[Any, str, Any, List[str]]] = {}
+    for op, weight, quantize in found:
+        graph, name = graphs[id(op.block)], _source(op)
+        for reader in graph.readers_of(graph.writer_of(op, name), name):
+            if id(reader) not in layers:
+                made.setdefault((id(reader), name),
+                                (reader, name, quantize, []))[3].append(
+                                    weight.input('X')[0])
+    return list(made.values())
 
 
 def _dequantized(model: Model, weight: Any) -> np.ndarray:
