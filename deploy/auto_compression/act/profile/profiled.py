@@ -23,6 +23,8 @@ from ..program.inspect import WEIGHT_INPUT
 from ..program.model import Model
 from . import layers, logged, machine, timed
 
+# Also of what layers are made to for int8.
+WEIGHTS = dict(WEIGHT_INPUT, fused_conv2d='Filter', fc='W')
 _NMS = ('multiclass_nms', 'matrix_nms')
 
 
@@ -125,13 +127,17 @@ def weights_by_output(model: Model) -> Dict[str, str]:
     """
     shared = {v.name for v in model.persistable()}
     found: Dict[str, str] = {}
+    of_weights: Dict[str, str] = {}  # {dequantized weight: its name}
     for op in model.ops:
         inputs = set(op.input_arg_names) - shared
-        if op.type in WEIGHT_INPUT:
-            weight = op.input(WEIGHT_INPUT[op.type])[0]
-            weight = weight if weight in shared else ''
+        slot = WEIGHTS.get(op.type)
+        if slot:
+            weight = op.input(slot)[0]
+            weight = of_weights.get(weight, weight if weight in shared else '')
         else:
             weight = found.get(inputs.pop(), '') if len(inputs) == 1 else ''
+        if op.type == 'dequantize_linear' and op.input('X')[0] in shared:
+            of_weights[op.output('Y')[0]] = op.input('X')[0]
         for name in op.output_arg_names:
             found[name] = weight
     return found
