@@ -640,7 +640,7 @@ def _record(settings: config.Settings, source: _Source, made: str,
     record.update(runtime.environment())
     record.update({
         'model_name':
-        settings.name,
+        settings.model_name,
         'model_dir':
         save_dir,
         'model_hash':
