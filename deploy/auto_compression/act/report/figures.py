@@ -120,7 +120,7 @@ def accuracy_latency(rows: Sequence[Entry]) -> Optional[Figure]:
                       [r.get('map') for r in own],
                       color=color,
                       linewidth=1.2,
-                      label=name)
+                      label=' ' + name)  # one that begins with _ is no label
             for row in own:
                 _point(axis, row, color, name)
         figure.legend(loc='outside upper left', ncols=2, frameon=False)

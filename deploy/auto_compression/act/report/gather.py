@@ -228,12 +228,13 @@ def _pairs(rows: Sequence[Entry]) -> Iterator[Pair]:
             yield Pair(entry, max(found, key=lambda r: _likeness(entry, r)))
 
 
-def _likeness(entry: Entry, reference: Entry) -> Tuple[int, int]:
-    """Larger is better: measured in the same run, under the same conditions."""
-    same_run = sum(
-        entry.get(n) == reference.get(n) for n in ('command', 'time'))
+def _likeness(entry: Entry, reference: Entry) -> Tuple[bool, int, bool]:
+    """Larger is better: written by the same run, under the same conditions, and
+    not compared with anything itself."""
+    stem, suffix = os.path.splitext(entry.path)
     alike = sum(entry.get(n) == reference.get(n) for n in results.CONDITIONS)
-    return same_run + (not reference.get('reference_model_dir')), alike
+    return (reference.path == stem + REFERENCE + suffix, alike,
+            not reference.get('reference_model_dir'))
 
 
 def _same(one: Entry, other: Entry) -> bool:
