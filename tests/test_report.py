@@ -462,6 +462,7 @@ def test_logs_that_cannot_be_read(tmp_path, content):
 def test_log(tmp_path):
     records.save_all(tmp_path)
     entry = gather.gather([str(tmp_path)]).compressions[0]
+    assert entry.label == 'detector'
     log = training.read(entry)
     assert log.iterations == [1, 2, 3] and log.losses == [0.5, 0.375, 0.25]
     words = figures.losses(entry, log).words
@@ -562,6 +563,27 @@ def test_many_rows(tmp_path):
     assert len(found.rows) == 25
     whole = Parsed(page.render(found))
     assert whole.tags.count('img') == 4
+    for source in whole.values('src'):
+        drawn = base64.b64decode(source.partition(',')[2]).decode()
+        texts = re.findall(r'<text[^>]*>([^<]*)</text>', drawn)
+        assert len(texts) > 25
+        # No formula, of which a browser shows the source.
+        assert not [t for t in texts if '$' in t]
+
+
+def test_one_model_quantized_in_two_ways(tmp_path):
+    """The lines to both begin at the float model."""
+    records.save_all(tmp_path)
+    records.save(
+        records.compared(model_dir='output/other',
+                         model_name='other',
+                         **records.latency(12.0)), tmp_path, 'other',
+        'record.json')
+    rows = gather.gather([str(tmp_path)]).rows
+    assert [[r.label for r in line] for line in figures._lines(rows)
+            ] == [['detector fp32', 'detector bf16', 'detector int8'],
+                  ['detector fp32', 'detector bf16', 'other int8']]
+    assert figures._lines(rows[:1]) == [rows[:1]]
 
 
 def test_the_script_prints_table_and_paths(tmp_path):

@@ -21,7 +21,7 @@ import contextlib
 import io
 import warnings
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, List, Optional, Sequence
 
 from .. import results
 from .classes import Change
@@ -90,6 +90,16 @@ def _svg(figure: Any) -> bytes:
     return content.getvalue()
 
 
+def _logarithmic(axis: Any, which: str) -> None:
+    """Make the x or y axis logarithmic; matplotlib writes the numbers of such
+    an axis as formulas."""
+    from matplotlib import ticker
+    axis.set(**{which + 'scale': 'log'})
+    one = getattr(axis, which + 'axis')
+    one.set_major_formatter(ticker.FuncFormatter(lambda value, _: '%g' % value))
+    one.set_minor_formatter(ticker.NullFormatter())
+
+
 def _bars_height(count: int) -> float:
     return 1.1 + 0.42 * count
 
@@ -116,13 +126,16 @@ def accuracy_latency(rows: Sequence[Entry]) -> Optional[Figure]:
             own = [r for r in rows if r.family == family]
             color = COLORS[index % len(COLORS)]
             name = own[0].name
-            axis.plot([r.get('latency_ms_p50') for r in own],
-                      [r.get('map') for r in own],
-                      color=color,
-                      linewidth=1.2,
-                      label=' ' + name)  # one that begins with _ is no label
-            for row in own:
-                _point(axis, row, color, name)
+            for line in _lines(own):
+                axis.plot([r.get('latency_ms_p50') for r in line],
+                          [r.get('map') for r in line],
+                          color=color,
+                          linewidth=1.2)
+            # One that begins with _ is no label.
+            axis.plot([], [], color=color, label=' ' + name)
+            own.sort(key=lambda r: r.get('latency_ms_p50'))
+            for at, row in enumerate(own):
+                _point(axis, row, color, name, at % 2 == 1)
         figure.legend(loc='outside upper left', ncols=2, frameon=False)
         axis.set_xlabel('median latency of the network, ms an image')
         axis.set_ylabel('mAP, %')
@@ -135,7 +148,15 @@ def accuracy_latency(rows: Sequence[Entry]) -> Optional[Figure]:
                       for r in rows))
 
 
-def _point(axis: Any, row: Entry, color: str, family: str) -> None:
+def _lines(rows: Sequence[Entry]) -> List[List[Entry]]:
+    """Rows of a family to join: those in float, and with them each in int8, as
+    one model may have been quantized in several ways."""
+    quantized = [r for r in rows if r.get('precision') == 'int8']
+    others = [r for r in rows if r not in quantized]
+    return [others + [r] for r in quantized] or [others]
+
+
+def _point(axis: Any, row: Entry, color: str, family: str, below: bool) -> None:
     """A row's point; its label leaves out what the legend says."""
     x, y = row.get('latency_ms_p50'), row.get('map')
     axis.plot([x], [y],
@@ -146,8 +167,9 @@ def _point(axis: Any, row: Entry, color: str, family: str) -> None:
         family + ' ') else row.label
     axis.annotate(short, (x, y),
                   textcoords='offset points',
-                  xytext=(0, 8),
+                  xytext=(0, -8 if below else 8),
                   ha='center',
+                  va='top' if below else 'bottom',
                   fontsize=9,
                   color=color)
 
@@ -157,7 +179,7 @@ def _widen(axis: Any, rows: Sequence[Entry]) -> None:
     that hardly differs."""
     values = [r.get('latency_ms_p50') for r in rows]
     if min(values) > 0 and max(values) > 10 * min(values):
-        axis.set_xscale('log')
+        _logarithmic(axis, 'x')
         axis.set_xlim(min(values) / 2, max(values) * 2)
     else:
         room = max(max(values) - min(values), 0.2 * max(values)) * 0.3
@@ -204,7 +226,7 @@ def latency_distribution(rows: Sequence[Entry]) -> Optional[Figure]:
         extremes = [box['fliers'] for box in boxes]
         low = min(e[0] for e in extremes)
         if low > 0 and max(e[1] for e in extremes) > 20 * low:
-            axis.set_xscale('log')
+            _logarithmic(axis, 'x')
         axis.set_xlabel('latency of the network, ms an image')
         return Figure(
             _svg(figure), 'Latency distributions. ' +
@@ -336,7 +358,7 @@ def losses(entry: Entry, log: Log) -> Figure:
         axis.set_xlabel('iteration')
         axis.set_ylabel('loss', color=COLORS[0])
         if min(log.losses) > 0 and max(log.losses) > 20 * min(log.losses):
-            axis.set_yscale('log')
+            _logarithmic(axis, 'y')
         other = axis.twinx()
         other.plot(log.iterations,
                    log.rates,

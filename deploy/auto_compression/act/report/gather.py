@@ -259,8 +259,7 @@ def _repeated(rows: Sequence[Entry], pairs: Sequence[Pair]) -> List[Entry]:
 def _name(entries: Sequence[Entry]) -> None:
     """Labels, as short as they can be while no two are alike."""
     for entry in entries:
-        precision = entry.get('precision')
-        entry.label = entry.name + (' ' + precision if precision else '')
+        entry.label = _first_label(entry)
     for field in _APART:
         for group in _alike(entries):
             values = _short(field, [e.get(field) for e in group])
@@ -270,6 +269,14 @@ def _name(entries: Sequence[Entry]) -> None:
     for group in _alike(entries):
         for number, entry in enumerate(group):
             entry.label += ' (%d)' % (number + 1)
+
+
+def _first_label(entry: Entry) -> str:
+    """A compression is called by its result, a row by model and precision."""
+    if entry.get('strategy') is not None:
+        return os.path.basename(_directory(entry, 'model_dir')
+                                or '') or entry.name
+    return ' '.join(filter(None, (entry.name, entry.get('precision'))))
 
 
 def _alike(entries: Sequence[Entry]) -> List[List[Entry]]:

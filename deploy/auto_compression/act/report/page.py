@@ -94,10 +94,13 @@ def sections(found: Gathered) -> List[Section]:
     """Those that the records have something for."""
     rows = found.rows
     made = [
-        Section('results', 'Results', '', [
-            Block(table=columns.table(columns.RESULTS, rows),
-                  notes=columns.notes(rows, unlike(rows)))
-        ]),
+        Section(
+            'results', 'Results',
+            'The ratio is that to the reference beside it, measured in the same '
+            'run, in turn; latencies of different runs tell less.', [
+                Block(table=columns.table(columns.RESULTS, rows),
+                      notes=columns.notes(rows, unlike(rows)))
+            ]),
         Section('failed', 'Failed', '',
                 [Block(table=columns.table(columns.FAILED, found.failed))]),
         Section(
