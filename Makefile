@@ -8,11 +8,13 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test test-gpu-config test-ops-asan lint pr bench bench-accuracy \
+.PHONY: help setup demo export test test-gpu-config test-ops-asan test-browser lint pr \
+    bench bench-accuracy \
     bench-siblings bench-peers bench-trt-partition clean
 
 help:
-	@echo "make demo    data, export, compression, evaluation: a first look (5 minutes)"
+	@echo "make demo    data, export, compression, evaluation, report: a first look"
+	@echo "             (5 minutes)"
 	@echo "make export MODEL=rtdetr_l"
 	@echo "             the float model of a compression YAML; also WEIGHTS=FILE,"
 	@echo "             INPUT_SIZE=\"H W\", RANDOM_WEIGHTS=1"
@@ -22,6 +24,9 @@ help:
 	@echo "             download); no GPU is needed"
 	@echo "make test-ops-asan"
 	@echo "             the C++ operators' kernels, fuzzed under AddressSanitizer"
+	@echo "make test-browser"
+	@echo "             the report in headless Chromium, which is installed where it is"
+	@echo "             missing (Debian, as root)"
 	@echo "make lint    formatting and static checks"
 	@echo "make pr PPDET=CHECKOUT BRANCH=develop"
 	@echo "             the pull request for PaddleDetection: a series of patches"
@@ -54,7 +59,8 @@ demo: setup
 	    --save_dir inference_model/picodet_s_320_lcnet_demo
 	cd $(PROJECT) && $(PY) run.py --config_path configs/picodet_s_320_lcnet_qat.yml
 	cd $(PROJECT) && $(PY) paddle_inference_eval.py --device CPU \
-	    --compare inference_model/picodet_s_320_lcnet_demo
+	    --compare inference_model/picodet_s_320_lcnet_demo --per_class
+	cd $(PROJECT) && $(PY) report.py output/evaluation output/picodet_s_320_lcnet_qat
 	@cat $(PROJECT)/demo/next_steps.txt
 
 # MODEL: the beginning of one compression YAML's name.
@@ -97,6 +103,18 @@ BRANCH ?= develop
 pr: setup
 	@test -n "$(PPDET)" || { echo "error: make pr needs PPDET=CHECKOUT BRANCH=develop"; exit 2; }
 	$(PY) pr/make_series.py --ppdet $(abspath $(PPDET)) --branch $(BRANCH)
+
+# The packages' names are Debian's.
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+test-browser: setup
+ifeq ($(CHROMIUM),)
+	@test "$$(id -u)" = 0 -a -n "$$(command -v apt-get)" || { \
+	    echo "error: make test-browser needs Chromium: apt-get install chromium"; exit 2; }
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium
+endif
+	$(PY) -m pytest -q tests/browser
 
 lint: setup
 	$(PY) -m ruff check .

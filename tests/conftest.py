@@ -26,8 +26,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
 sys.path.insert(0, PROJECT)
 
-# For Paddle's GPU build: make test-gpu-config.
-collect_ignore = ['gpu']
+# For Paddle's GPU build: make test-gpu-config. For Chromium: make test-browser.
+collect_ignore = ['gpu', 'browser']
 
 YAML = os.path.join(PROJECT, 'configs', 'picodet_s_320_lcnet_qat.yml')
 

@@ -21,7 +21,8 @@ from act import cli
 from act.errors import CheckFailed, UserError, unknown
 from conftest import run_script
 
-SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py')
+SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
+           'report.py', 'sweep.py')
 
 
 @pytest.mark.parametrize('raised, code', [

@@ -331,6 +331,10 @@ def test_walk(shapes, float_model, tmp_path, monkeypatch, capfd):
         'map_difference_high']
     pictures = os.listdir(str(tmp_path / 'output' / 'evaluation' / 'pictures'))
     assert sorted(pictures) == sorted(record['changed_images'])
+    assert record['pictures'] == [
+        'pictures/' + name for name in record['changed_images']
+    ]
+    assert len(record['latency_ms_percentiles']) == 101
 
     # The rest in this process.
     monkeypatch.chdir(tmp_path)

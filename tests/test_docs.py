@@ -33,6 +33,7 @@ import yaml
 from act import cli, config, evaluate, export, results
 from act.compress import job
 from act.profile import run as profile
+from act.report import make
 from act.shapes import ranges
 from conftest import PROJECT, ROOT, YAML
 
@@ -43,13 +44,13 @@ DOCUMENTS = MANUALS + ('README.md', 'CONTRIBUTING.md')
 # Of paddle.distributed.launch, in the manuals.
 LAUNCH = {'--nproc_per_node', '--log_dir', '--master', '--nnodes'}
 SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
-           'demo/shapes.py', 'demo/train.py')
+           'report.py', 'sweep.py', 'demo/shapes.py', 'demo/train.py')
 # What the scripts make, so that no checkout has it.
 MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv',
               '.venv-gpu')
 MADE_FILES = {
     job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES,
-    ranges.NAME, profile.RECORD, profile.PICTURE
+    ranges.NAME, profile.RECORD, profile.PICTURE, make.PAGE, make.MARKDOWN
 }.union(export.FILES)
 SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'png',
             'pdmodel', 'pdiparams')
@@ -355,7 +356,8 @@ def test_option_tables(path):
             assert Counter(listed) == Counter(options_of(script.group(1)))
             seen.add(script.group(1))
     assert seen == {
-        'run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py'
+        'run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
+        'report.py', 'sweep.py'
     }
 
 

@@ -25,6 +25,11 @@ def test_figures_without_warmup():
     assert found.p90 == pytest.approx(90.1)
     assert found.max == 100 and found.min == 1
     assert found.mean == pytest.approx(50.5)
+    assert len(found.percentiles) == 101
+    assert found.percentiles == tuple(sorted(found.percentiles))
+    assert [found.percentiles[at] for at in (0, 50, 90, 99, 100)] == [
+        found.min, found.p50, found.p90, found.p99, found.max
+    ]
 
 
 def test_short_series_keep_half():

@@ -46,6 +46,7 @@ def one_of_each():
         'counts': {
             'fused': 120
         },
+        'series': [1.5, 2.0],
     }
     for field in results.FIELDS.values():
         if field.name not in made:
@@ -101,6 +102,8 @@ def test_all_fields_and_all_null():
     ('per_class', {
         'cat': 101
     }, 'per_class: cat: 101'),
+    ('latency_ms_percentiles', [1.0, -2.0], 'latency_ms_percentiles: 1: -2.0'),
+    ('latency_ms_percentiles', ['1'], "latency_ms_percentiles: 0: '1'"),
     ('rewrites', {
         'fused': -1
     }, 'rewrites: fused: -1'),

@@ -480,6 +480,14 @@ class Settings(_Section):
         return os.path.splitext(os.path.basename(self.path))[0]
 
     @property
+    def model_name(self) -> str:
+        """What records call the model: the file's name, or, as results of
+        run.py all hold a config.yml, that of its directory."""
+        if os.path.basename(self.path) != 'config.yml':
+            return self.name
+        return os.path.basename(os.path.dirname(os.path.abspath(self.path)))
+
+    @property
     def own_nms(self) -> Optional[NmsSection]:
         """The NMS that is ours to do, None if the model holds it."""
         return None if self.Global.include_nms else self.Deploy.nms

@@ -46,7 +46,10 @@ from .request import (
     with_ranges,
 )
 
+RECORD = 'record.json'
 PICTURES = 'pictures'
+# Added to the name of a record's file for the reference's.
+REFERENCE = '_reference'
 
 
 def _plans(settings: config.Settings, model_dir: str, compare: Optional[str],
@@ -134,7 +137,7 @@ def _record(settings: config.Settings, model_dir: str, made: Plan,
     record = results.new_record('paddle_inference_eval.py', command)
     record.update(runtime.environment())
     record.update({
-        'model_name': settings.name,
+        'model_name': settings.model_name,
         'model_dir': model_dir,
         'model_hash': files.digest(),
         'model_size_mb': files.size_mb(),
@@ -179,6 +182,7 @@ def _latency_fields(found: Latency) -> Dict[str, Any]:
     fields.update(latency_runs=found.runs,
                   latency_warmup=found.warmup,
                   latency_stable=found.stable,
+                  latency_ms_percentiles=list(found.percentiles),
                   cpu_time_ms=found.cpu_ms)
     return fields
 
@@ -289,15 +293,17 @@ def evaluate(settings: config.Settings,
             print('warning: %s: %s' % (directory, speed.warning()))
         records.append(record)
 
+    path = options.output_json or os.path.join(options.output_dir, RECORD)
     if compare:
-        fields = _comparison(passes, latencies, records, images, options)
-        records[0].update(fields)
-    path = options.output_json or os.path.join(options.output_dir,
-                                               'record.json')
+        fields, pictures = _comparison(passes, latencies, records, images,
+                                       options)
+        beside = os.path.dirname(path) or '.'
+        records[0].update(
+            fields, pictures=[os.path.relpath(p, beside) for p in pictures])
     results.write_json(records[0], path)
     if compare:
         stem, suffix = os.path.splitext(path)
-        results.write_json(records[1], stem + '_reference' + suffix)
+        results.write_json(records[1], stem + REFERENCE + suffix)
         print(results.comparison_table(records[1], records[0]))
     else:
         print(results.table(records[0]))
@@ -307,9 +313,9 @@ def evaluate(settings: config.Settings,
 
 def _comparison(passes: List[inference.Pass], latencies: List[Latency],
                 records: List[Dict[str, Any]], images: data.ImageSet,
-                options: Options) -> Dict[str, Any]:
+                options: Options) -> Tuple[Dict[str, Any], List[str]]:
     """Fields that say what the first model lost against the second, and the
-    pictures that show it."""
+    files of the pictures that show it."""
     candidate, reference = passes[0].detections, passes[1].detections
     paired = accuracy.paired_difference(reference,
                                         candidate,
@@ -321,6 +327,7 @@ def _comparison(passes: List[inference.Pass], latencies: List[Latency],
                                     count=options.pictures)
     paths = {r.id: r.path for r in images.records}
     by_image = [{d.image_id: d for d in done.detections} for done in passes]
+    pictures = []
     for image_id in changed:
         picture = cv2.imread(paths[image_id])
         titles, drawn = [], []
@@ -336,6 +343,7 @@ def _comparison(passes: List[inference.Pass], latencies: List[Latency],
                             os.path.basename(paths[image_id]))
         draw.write_image(
             path, draw.side_by_side(drawn[0], drawn[1], titles=tuple(titles)))
+        pictures.append(path)
         print('picture: %s' % path)
     return {
         'reference_model_dir': records[1]['model_dir'],
@@ -347,7 +355,7 @@ def _comparison(passes: List[inference.Pass], latencies: List[Latency],
         'latency_ratio': latencies[0].p50 / latencies[1].p50,
         'size_ratio': records[0]['model_size_mb'] / records[1]['model_size_mb'],
         'changed_images': [os.path.basename(paths[i]) for i in changed],
-    }
+    }, pictures
 
 
 def check(failures: List[str]) -> None:

@@ -94,7 +94,7 @@ def explain(settings: config.Settings,
         asked.append((compare, options.reference))
     record = results.new_record('paddle_inference_eval.py', command)
     record.update(config=settings.path,
-                  model_name=settings.name,
+                  model_name=settings.model_name,
                   plans=[_of_model(settings, *one) for one in asked])
     results.check(record, schema(), 'plan')
     for one in record['plans']:

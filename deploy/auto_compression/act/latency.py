@@ -14,7 +14,7 @@
 """Latency figures from timings: warm-up, percentiles, and whether to trust."""
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Sequence
+from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Latency:
     warmup: int
     drift: float  # relative difference of the medians of the two halves
     cpu_ms: Optional[float] = None  # median process CPU time of a run
+    percentiles: Tuple[float, ...] = ()  # 0, 1, ... 100
 
     @property
     def stable(self) -> bool:
@@ -69,7 +70,8 @@ def summarize(wall_ms: Sequence[float],
     warmup = min(warmup, len(wall_ms) // 2)
     kept = np.asarray(wall_ms[warmup:], dtype=np.float64)
     half = len(kept) // 2
-    p50, p90, p99 = np.percentile(kept, [50, 90, 99])
+    percentiles = np.percentile(kept, range(101)).tolist()
+    p50, p90, p99 = (percentiles[at] for at in (50, 90, 99))
     drift = abs(np.median(kept[:half]) -
                 np.median(kept[half:])) / p50 if half and p50 else 0.0
     return Latency(
@@ -83,7 +85,8 @@ def summarize(wall_ms: Sequence[float],
         runs=len(kept),
         warmup=warmup,
         drift=float(drift),
-        cpu_ms=float(np.median(cpu_ms[warmup:])) if len(cpu_ms) else None)
+        cpu_ms=float(np.median(cpu_ms[warmup:])) if len(cpu_ms) else None,
+        percentiles=tuple(percentiles))
 
 
 def stage_medians(stages: Dict[str, Sequence[float]]) -> Dict[str, float]:

@@ -82,6 +82,12 @@ _KINDS: Dict[str, Dict[str, Any]] = {
     'number': {
         'type': 'number'
     },
+    'series': {
+        'type': 'array',
+        'items': {
+            'type': 'number'
+        }
+    },
     'sizes': {
         'type': 'array',
         'items': {
@@ -126,7 +132,8 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('time', 'time', '', 'when the record was made, ISO 8601 in UTC'),
         Field('command', 'text', '', 'command line, quoted for a shell'),
         Field('config', 'text', '', "path of the model's YAML"),
-        Field('model_name', 'text', '', "the YAML's name"),
+        Field('model_name', 'text', '',
+              "the YAML's name, or that of a result's directory"),
         Field('model_dir', 'text', '', 'directory of the model'),
         Field('model_hash', 'text', '', 'SHA-256 of the program and weights'),
         Field('precision', 'text', '', 'what it computes in',
@@ -216,6 +223,8 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('latency_ms_p99', 'number', 'ms', '99th percentile'),
         Field('latency_ms_min', 'number', 'ms', 'minimum'),
         Field('latency_ms_max', 'number', 'ms', 'maximum'),
+        Field('latency_ms_percentiles', 'series', 'ms',
+              'percentiles 0, 1, ... 100'),
         Field('cpu_time_ms', 'number', 'ms', 'CPU time of all threads, median'),
         Field('latency_runs', 'count', '', 'runs that were timed'),
         Field('latency_warmup', 'count', '', 'runs before them'),
@@ -262,6 +271,10 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('size_ratio', 'number', 'ratio', 'size / reference size'),
         Field('changed_images', 'texts', '',
               'images whose detections changed most'),
+        Field(
+            'pictures', 'texts', '',
+            'of these: detections of the reference and of the model side by '
+            "side; paths relative to the record's directory"),
     ),
     'compression': (
         Field('strategy', 'text', '', 'training or calibration only',
@@ -294,8 +307,8 @@ METRICS = {
     'AR_100': 'ar_100',
 }
 # Two records are comparable if these are equal.
-_CONDITIONS = ('dataset', 'num_images', 'batch_size', 'threads', 'processes',
-               'device', 'cpu', 'gpu', 'tensorrt', 'paddle')
+CONDITIONS = ('dataset', 'num_images', 'batch_size', 'threads', 'processes',
+              'device', 'cpu', 'gpu', 'tensorrt', 'paddle')
 
 
 def _property(field: Field) -> Dict[str, Any]:
@@ -304,11 +317,15 @@ def _property(field: Field) -> Dict[str, Any]:
     made = dict(_KINDS[field.kind])
     made['description'] = field.meaning + (' [%s]' %
                                            field.unit if field.unit else '')
+    limits = {
+        name: limit
+        for name, limit in (('minimum', low), ('maximum', high))
+        if limit is not None
+    }
     if field.kind == 'number':
-        if low is not None:
-            made['minimum'] = low
-        if high is not None:
-            made['maximum'] = high
+        made.update(limits)
+    elif field.kind == 'series':
+        made['items'] = dict(made['items'], **limits)
     if field.values:
         made['enum'] = list(field.values)
     if field.name == 'schema_version':
@@ -470,16 +487,25 @@ def read_json(path: str) -> Record:
     Raises:
         UserError: there is no such file, or it holds no valid record.
     """
+    record = load(path)
+    validate(record, "record '%s'" % path)
+    return record
+
+
+def load(path: str) -> Any:
+    """What a file of JSON holds, as a record is read, but not checked.
+
+    Raises:
+        UserError: there is no such file, or it is not JSON.
+    """
     try:
         with open(path, encoding='utf-8') as f:
-            record = json.load(f, parse_constant=_reject)
+            return json.load(f, parse_constant=_reject)
     except OSError as error:
         raise UserError("cannot read the record '%s': %s" %
                         (path, error.strerror)) from None
     except ValueError as error:
         raise UserError("record '%s' is not JSON: %s" % (path, error)) from None
-    validate(record, "record '%s'" % path)
-    return record
 
 
 def show(field: Field, value: Any) -> str:
@@ -490,6 +516,8 @@ def show(field: Field, value: Any) -> str:
         return _UNITS[field.unit][2] % value
     if field.kind == 'flag':
         return 'yes' if value else 'no'
+    if field.kind == 'series':
+        return '%d values' % len(value)
     if field.kind == 'texts':
         value = ', '.join(value) or 'none'
     # Wrapped at blanks only, so that paths can still be copied.
@@ -577,7 +605,7 @@ def comparison_table(reference: Record, candidate: Record) -> str:
         parts.append(_grouped(candidate, ('int8', 'comparison')))
     differ = [
         '%s (%s, %s)' % (name, reference.get(name), candidate.get(name))
-        for name in _CONDITIONS if reference.get(name) != candidate.get(name)
+        for name in CONDITIONS if reference.get(name) != candidate.get(name)
     ]
     if differ:
         parts.append('warning: not measured alike: ' + ', '.join(differ))

@@ -31,7 +31,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from tqdm import tqdm
 
-from .. import config, data, results, runtime, signals
+from .. import config, data, process, results, runtime, signals
 from ..accuracy import CocoEvaluator, Detections, from_model_output
 from ..errors import UserError, hint, unknown
 from ..files import (
@@ -51,7 +51,7 @@ from ..program.inspect import (
     quantized_ops,
 )
 from ..program.model import Model, ModelFiles
-from ..ranks import ALONE, Ranks, environment_alone
+from ..ranks import ALONE, Ranks
 from ..upstream import int8_ops
 from . import checkpoint, loop, vdl
 
@@ -107,16 +107,8 @@ def _run_script(command: List[str]) -> Tuple[int, str]:
         its exit code, and its error, which is not printed: it becomes part of
         ours.
     """
-    # Ctrl-C in a terminal reaches a whole session. Passed on by us alone, it
-    # comes once, and does not cut the script's own cleaning up.
-    child, said = None, ''
-    try:
-        with signals.held():
-            child = subprocess.Popen(command,
-                                     stdin=subprocess.DEVNULL,
-                                     stderr=subprocess.PIPE,
-                                     env=environment_alone(),
-                                     start_new_session=True)
+    said = ''
+    with process.started(command, stderr=subprocess.PIPE) as child:
         # Progress bars end their lines with a carriage return.
         for line in io.TextIOWrapper(child.stderr, newline='',
                                      errors='replace'):
@@ -126,16 +118,6 @@ def _run_script(command: List[str]) -> Tuple[int, str]:
                 sys.stderr.write(line)
                 sys.stderr.flush()
         return child.wait(), said
-    except BaseException:
-        if child is not None:
-            with signals.held():
-                child.terminate()
-                try:
-                    child.wait(timeout=10)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
-        raise
 
 
 class _Source:
@@ -640,7 +622,7 @@ def _record(settings: config.Settings, source: _Source, made: str,
     record.update(runtime.environment())
     record.update({
         'model_name':
-        settings.name,
+        settings.model_name,
         'model_dir':
         save_dir,
         'model_hash':

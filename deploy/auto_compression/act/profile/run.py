@@ -116,7 +116,7 @@ def profile(settings: config.Settings,
     what = results.new_record('diagnose.py', command)
     what.update(runtime.environment())
     what.update(config=settings.path,
-                model_name=settings.name,
+                model_name=settings.model_name,
                 device='CPU',
                 batch_size=options.batch_size,
                 threads=plans[0].threads)
