@@ -43,8 +43,14 @@ __all__ = [
 MEMORY_POOL_MB = 200
 
 
-def build_config(plan: Plan) -> Any:
+def build_config(plan: Plan,
+                 wrapped: Callable[[Any], Any] = lambda config: config) -> Any:
     """The paddle.inference.Config of a plan.
+
+    Args:
+        plan: what shall run.
+        wrapped: makes of a Config what takes the calls in its place, as to
+            record them.
 
     Raises:
         UserError: a pass in `deleted_passes` that this build does not have in
@@ -53,7 +59,8 @@ def build_config(plan: Plan) -> Any:
     """
     runtime.prepare()
     from paddle import inference
-    config = inference.Config(plan.files.model_path, plan.files.params_path)
+    config = wrapped(
+        inference.Config(plan.files.model_path, plan.files.params_path))
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(plan.threads)
     config.enable_memory_optim()
