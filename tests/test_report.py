@@ -19,6 +19,7 @@ import json
 import os
 import random
 import re
+from xml.etree import ElementTree
 
 import pytest
 import report_records as records
@@ -48,6 +49,8 @@ HOSTILE = [
     '_x_ *y* [z](javascript:alert(1))',
     '检测器 🚀 \u202e',
     '-->]]>',
+    'x' * 400,
+    'two\nlines',
 ]
 
 
@@ -386,6 +389,7 @@ def test_names_are_text(tmp_path):
         found = save(tmp_path / str(at), name)
         text = page.render(found)
         hostile = Parsed(text)
+        well_formed(hostile)
         assert hostile.tags == plain.tags, name
         assert [a[:2] for a in hostile.attributes
                 ] == [a[:2] for a in plain.attributes], name
@@ -402,6 +406,47 @@ def test_names_are_text(tmp_path):
             row.count('|')
             for row in expected if row.startswith('| ')
         }, name
+
+
+def well_formed(found):
+    """Each figure of a page is one that a browser reads."""
+    for source in found.values('src'):
+        kind, _, content = source.partition(',')
+        if 'svg' in kind:
+            ElementTree.fromstring(base64.b64decode(content))
+
+
+@pytest.mark.filterwarnings('error')
+def test_characters_that_are_none(tmp_path):
+    """Control characters and halves of characters, as JSON may hold them."""
+    name = 'a\0b\x1b[31m\ud800\uffff\x9b'
+    record = records.evaluation(model_name=name,
+                                cpu=name,
+                                per_class={name: 1.0})
+    (tmp_path / 'record.json').write_text(json.dumps(record))
+    assert call_script('report.py', tmp_path, '--output_dir',
+                       tmp_path / 'report') == 0
+    found = Parsed(
+        (tmp_path / 'report' / 'report.html').read_text(encoding='utf-8'))
+    well_formed(found)
+    text = ''.join(found.words)
+    assert 'a\ufffdb\ufffd[31m\ufffd\ufffd\ufffd fp32' in text
+    assert not re.search('[\0-\x08\x0b-\x1f\x7f-\x9f]', text)
+
+
+@pytest.mark.filterwarnings('error')
+def test_long_names_leave_figures_room(tmp_path):
+    for at in range(2):
+        records.save(
+            records.evaluation(model_name=('%d' % at) * 300 + ' end',
+                               model_dir=str(at)), tmp_path, str(at),
+            'record.json')
+    rows = gather.gather([str(tmp_path)]).rows
+    for figure in (figures.latency_distribution(rows), figures.sizes(rows),
+                   figures.accuracy_latency(rows)):
+        drawn = figure.svg.decode()
+        assert '0' * 10 + '…' + '0' * 10 in drawn and '0' * 60 not in drawn
+        assert '0' * 300 in figure.words
 
 
 @pytest.mark.parametrize('name', HOSTILE)

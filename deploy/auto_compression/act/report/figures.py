@@ -40,6 +40,7 @@ _MARKERS = {
     'simulated_int8': 'x'
 }
 STAGES = ('decode_ms', 'preprocess_ms', 'inference_ms', 'postprocess_ms')
+LONGEST = 48  # characters of a label
 SIZES = ('model_size_mb', 'peak_memory_mib', 'peak_gpu_memory_mib')
 _STYLE = {
     'svg.fonttype': 'none',
@@ -132,7 +133,7 @@ def accuracy_latency(rows: Sequence[Entry]) -> Optional[Figure]:
                           color=color,
                           linewidth=1.2)
             # One that begins with _ is no label.
-            axis.plot([], [], color=color, label=' ' + name)
+            axis.plot([], [], color=color, label=' ' + _brief(name))
             own.sort(key=lambda r: r.get('latency_ms_p50'))
             for at, row in enumerate(own):
                 _point(axis, row, color, name, at % 2 == 1)
@@ -165,7 +166,7 @@ def _point(axis: Any, row: Entry, color: str, family: str, below: bool) -> None:
               markersize=7)
     short = row.label[len(family):].strip() if row.label.startswith(
         family + ' ') else row.label
-    axis.annotate(short, (x, y),
+    axis.annotate(_brief(short), (x, y),
                   textcoords='offset points',
                   xytext=(0, -8 if below else 8),
                   ha='center',
@@ -236,9 +237,15 @@ def latency_distribution(rows: Sequence[Entry]) -> Optional[Figure]:
                       for box in boxes))
 
 
+def _brief(label: str) -> str:
+    """A label without its middle, if it would leave a figure no room."""
+    return label if len(label) <= LONGEST else '%s…%s' % (
+        label[:LONGEST // 2], label[-LONGEST // 2 + 1:])
+
+
 def _names(axis: Any, rows: Sequence[Entry]) -> None:
     """Labels of rows down the left side, the first on top."""
-    axis.set_yticks(range(len(rows)), [r.label for r in rows])
+    axis.set_yticks(range(len(rows)), [_brief(r.label) for r in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(axis='y', visible=False)
 
@@ -331,7 +338,7 @@ def class_changes(pair: Pair, changes: Sequence[Change],
                  color=[COLORS[1] if p < 0 else COLORS[2] for p in points])
         axis.axhline(0, color='black', linewidth=0.8)
         axis.set_xticks(range(min(named, len(changes))),
-                        [c.name for c in changes[:named]],
+                        [_brief(c.name) for c in changes[:named]],
                         rotation=30,
                         ha='right')
         axis.grid(axis='x', visible=False)

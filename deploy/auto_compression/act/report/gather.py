@@ -19,6 +19,7 @@ a pair.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -36,6 +37,9 @@ _APART = ('model_dir', 'backend', 'device', 'float_precision', 'threads',
 # Records that agree in these measured the same thing.
 _SAME = ('model_dir', 'model_hash', 'precision', 'backend', 'float_precision',
          'deleted_passes', 'rewrites', *results.CONDITIONS)
+# Characters that have no place in a page, a picture (XML 1.0) or a terminal.
+_CONTROL = re.compile('[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd'
+                      '\U00010000-\U0010ffff]')
 
 
 @dataclass(eq=False)
@@ -65,8 +69,9 @@ class Entry:
     @property
     def name(self) -> str:
         """The model's, or else its directory's, or the record's."""
-        return self.get('model_name') or os.path.basename(
+        found = self.get('model_name') or os.path.basename(
             _directory(self, 'model_dir') or os.path.abspath(self.directory))
+        return ' '.join(found.split())
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ def _inside(directory: str) -> Iterator[str]:
 
 
 def _read(path: str) -> Entry:
-    record = results.load(path)
+    record = _clean(results.load(path))
     where = "record '%s'" % path
     if isinstance(record, dict) and 'kinds' in record:
         # Imported here: it needs what profiles are made with.
@@ -174,6 +179,17 @@ def _read(path: str) -> Entry:
     else:
         results.validate(record, where)
     return Entry(path, record)
+
+
+def _clean(value: Any) -> Any:
+    """JSON without control characters and halves of characters."""
+    if isinstance(value, str):
+        return _CONTROL.sub('\ufffd', value)
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    if isinstance(value, dict):
+        return {_clean(k): _clean(v) for k, v in value.items()}
+    return value
 
 
 def _measured(entry: Entry) -> bool:
@@ -289,8 +305,10 @@ def _alike(entries: Sequence[Entry]) -> List[List[Entry]]:
 def _short(field: str, values: Sequence[Any]) -> List[str]:
     """Values of a field, for labels."""
     if field in ('model_dir', 'dataset'):
-        return _ends([os.path.normpath(v) if v else '-' for v in values])
-    shown = [results.show(results.FIELDS[field], v) for v in values]
+        values = _ends([os.path.normpath(v) if v else '-' for v in values])
+    shown = [
+        ' '.join(results.show(results.FIELDS[field], v).split()) for v in values
+    ]
     if field in ('threads', 'batch_size', 'num_images'):
         return ['%s %s' % (field.replace('_', ' '), text) for text in shown]
     return shown
