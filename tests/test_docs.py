@@ -34,6 +34,7 @@ from act import cli, config, evaluate, export, results
 from act.compress import job
 from act.profile import run as profile
 from act.report import make
+from act.search import layers
 from act.shapes import ranges
 from conftest import PROJECT, ROOT, YAML
 
@@ -50,7 +51,8 @@ MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv',
               '.venv-gpu')
 MADE_FILES = {
     job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES,
-    ranges.NAME, profile.RECORD, profile.PICTURE, make.PAGE, make.MARKDOWN
+    ranges.NAME, profile.RECORD, profile.PICTURE, layers.JOURNAL, layers.RECORD,
+    layers.PICTURE, make.PAGE, make.MARKDOWN
 }.union(export.FILES)
 SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'png',
             'pdmodel', 'pdiparams')
@@ -153,13 +155,21 @@ def parser_of(script):
     return parser.value.args[0]
 
 
-def options_of(script):
-    """Option strings of a script and of its subcommands, without help."""
-    parser = parser_of(script)
-    parsers = [parser]
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            parsers += action.choices.values()
+def tasks_of(script):
+    """{subcommand: its parser} of a script."""
+    return {
+        name: parser
+        for action in parser_of(script)._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, parser in action.choices.items()
+    }
+
+
+def options_of(script, task=None):
+    """Option strings of a script and of its subcommands, or of one of them,
+    without help."""
+    parsers = [tasks_of(script)[task]
+               ] if task else [parser_of(script), *tasks_of(script).values()]
     return set().union(*(p._option_string_actions
                          for p in parsers)) - {'-h', '--help'}
 
@@ -350,15 +360,16 @@ def test_keys_in_the_text_exist(path):
 def test_option_tables(path):
     seen = set()
     for header, *rows in tables(read(path)):
-        script = re.search(r'`(\w+\.py)`', header[0])
-        if script:
+        named = re.search(r'`(\w+\.py)(?: (\w+))?`', header[0])
+        if named:
             listed = [o for row in rows for o in CODE.findall(row[0])]
-            assert Counter(listed) == Counter(options_of(script.group(1)))
-            seen.add(script.group(1))
-    assert seen == {
-        'run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
-        'report.py', 'sweep.py'
-    }
+            assert Counter(listed) == Counter(options_of(*named.groups()))
+            seen.add(named.groups())
+    alone = ('run.py', 'paddle_inference_eval.py', 'export.py', 'report.py',
+             'sweep.py')
+    assert seen == {(script, None)
+                    for script in alone} | {('diagnose.py', task)
+                                            for task in tasks_of('diagnose.py')}
 
 
 @pytest.mark.parametrize('path', MANUALS)

@@ -149,13 +149,8 @@ def precision(text: str) -> str:
     return 'auto' if text == 'paddle' else text
 
 
-def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
-    """The options that say which model runs, and how.
-
-    Args:
-        parser: gets them.
-        more: precisions beside those of the CPU.
-    """
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model, and its configuration."""
     parser.add_argument(
         '--config_path',
         '--config',
@@ -168,6 +163,16 @@ def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
         '--model_path',
         type=path,
         help='model directory (default: the most recent result of run.py)')
+
+
+def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
+    """The options that say which model runs, and how.
+
+    Args:
+        parser: gets them.
+        more: precisions beside those of the CPU.
+    """
+    add_source(parser)
     parser.add_argument(
         '--precision',
         type=precision,

@@ -11,12 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A quantized program computed in float, in which each layer's quantization is
-switched on and off without building anything anew.
+"""A quantized program in float arithmetic, in which each layer's quantization
+is switched while it is loaded.
 
-A layer's input becomes on * quantized + off * float, where on and off are 0 and
-1 in the scope: exact, as long as the values are finite. Its weight is a float
-parameter that is set.
+What to quantize is asked a few hundred times of a model, and to quantize it
+anew takes minutes. Here each layer reads its input through a switch: the
+quantized value or the value itself, whichever a number in the scope says; its
+weight is a parameter that is overwritten. Nothing is rebuilt in between.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from typing import (
     List,
     Optional,
     Sequence,
-    Set,
     Tuple,
 )
 
@@ -36,28 +36,26 @@ import numpy as np
 
 from .. import runtime
 from ..data import Batch
-from ..errors import UserError
+from ..errors import UserError, unknown
 from ..program.fold import fold
 from ..program.graph import Graph
-from ..program.inspect import WEIGHT_INPUT, dequantized
+from ..program.inspect import WEIGHT_INPUT, is_quantized
 from ..program.model import Model, ModelFiles, static_mode
 from ..program.observers import strip_observers
-
-_LIMIT = np.float32(127)
-_SUFFIX = '.switched'
 
 
 @dataclass(frozen=True)
 class QuantizedLayer:
-    """An operator with a quantized weight.
+    """An operator whose weight and input are quantized.
 
     Attributes:
-        weight: name of its weight, by which the layer goes everywhere:
-            `QuantAware.float_weights` takes it.
+        weight: name of its weight, which is the layer's name and what
+            QuantAware.float_weights takes. Layers may share one.
         type: of the operator.
-        input, output: variables.
+        input: variable that it reads, before quantization.
+        output: variable that it writes.
         shape: of the weight.
-        highest: its input's range is -highest to highest.
+        highest: its input's range; 127 steps lead there from 0.
     """
     weight: str
     type: str
@@ -68,25 +66,53 @@ class QuantizedLayer:
 
 
 @dataclass(frozen=True)
-class _Weight:
-    """A weight's two values, and the parameters that layers read."""
-    quantized: np.ndarray
-    plain: np.ndarray
-    parameters: List[str]
+class Place:
+    """Where a layer is in the program.
 
+    Attributes:
+        name: of its weight.
+        op: itself.
+        weight: the dequantize_linear of its weight, until that is removed.
+        source: the dequantize_linear of its input.
+    """
+    name: str
+    op: Any
+    weight: Any
+    source: Any
 
-@dataclass(frozen=True)
-class _Switch:
-    """Parameters of 0 and 1. It is on if one of these weights' layers is."""
-    on: str
-    off: str
-    weights: FrozenSet[str]
+    @property
+    def weight_slot(self) -> str:
+        return WEIGHT_INPUT[self.op.type]
+
+    @property
+    def source_slot(self) -> str:
+        return 'Input' if self.weight_slot == 'Filter' else 'X'
 
 
 class Simulation:
-    """A quantized model in which layers are switched.
+    """A quantized program in float arithmetic in which each layer's
+    quantization is switched without a rebuild. At first all are quantized.
 
-    `layers` are in program order. Layers that share a weight are one by name.
+    With all layers quantized it computes what the quantized program does, bit
+    by bit, and with none what the float model does. With some, it is what
+    post-training quantization makes with the others in
+    QuantAware.float_weights and weights rounded to nearest.
+
+    What reads a quantized value and is no layer, as an addition behind one in
+    a small RT-DETR that PaddleSlim saved, gets it quantized if one of the
+    layers does that read the same.
+
+    Attributes:
+        layers: in program order.
+        weights: their weights' names, each once, in program order.
+        trained: whether the float model's parameters were trained further, so
+            that they are of no use here: a layer that is switched off then has
+            the quantized model's own weight, on its int8 grid.
+        inputs, outputs: names of the program's.
+        model: the program that runs, with its parameters.
+        places: of the layers in it.
+        quantized_values: {weight: what the quantized program makes of its
+            integers}, float32.
     """
 
     def __init__(self,
@@ -94,250 +120,277 @@ class Simulation:
                  float_model: Optional[ModelFiles] = None) -> None:
         """
         Args:
-            quantized: a quantized model.
-            float_model: the one it was made from, whose weights a layer has
-                that is switched off. None: the dequantized ones, as of a model
-                that was trained.
+            quantized: a model that run.py made.
+            float_model: what it was made from. None: a layer that is switched
+                off keeps the weight that int8 made of its own.
 
         Raises:
-            UserError: a model cannot be read, holds no quantization, or was
-                not made from that float model.
+            UserError: a model is not what it should be, or the one was not
+                made from the other.
         """
-        model = Model.load(quantized)
+        self.model = model = Model.load(quantized)
+        where = quantized.directory
+        if not is_quantized(model):
+            raise UserError("'%s' holds no quantized layer; name a model that "
+                            'run.py made' % where)
         strip_observers(model)
-        found = dequantized(model)
-        if not found:
-            raise UserError("'%s' holds no quantized layer; make an int8 model "
-                            'with run.py' % quantized.directory)
-        source = Model.load(float_model) if float_model else None
-        if source:
-            fold(source)
-        self._model = model
-        self.inputs: List[str] = model.inputs()
-        self._outputs = [v.name for v in model.outputs()]
-        self._weights: Dict[str, _Weight] = {}
-        self._switches: List[_Switch] = []
-        others = _other_readers(model, found)
-        layers = []
-        with static_mode(runtime.import_paddle()):
-            for op, weight, quantize in found:
-                layers.append(_layer(model, op, weight, quantize))
-                self._switch(op, layers[-1].input, _source(op), quantize,
-                             [layers[-1].weight])
-                self._keep(layers[-1], op, weight, source, float_model)
-            for op, name, quantize, weights in others:
-                self._switch(op,
-                             quantize.input('X')[0], name, quantize, weights)
-            self._prune()
-        self.layers: Tuple[QuantizedLayer, ...] = tuple(layers)
-        self._copies = self._copy_outputs()
-        self._now: Set[str] = set()
-        self.set([layer.weight for layer in layers])
-        paddle = runtime.import_paddle()
-        self._executor = paddle.static.Executor(paddle.CPUPlace())
+        self.places = find(model, where)
+        self._paddle = runtime.import_paddle()
+        self._executor = self._paddle.static.Executor(self._paddle.CPUPlace())
+        self.inputs = model.inputs()
+        self.outputs = [v.name for v in model.outputs()]
+        graph = Graph(model.program.global_block())
+        self.layers = tuple(
+            _layer(model, graph, place) for place in self.places)
+        self.weights = tuple(dict.fromkeys(p.name for p in self.places))
+        with static_mode(self._paddle):
+            self.quantized_values = self._dequantized(self.places)
+            self._float, self.trained = dict(self.quantized_values), False
+            if float_model is not None:
+                self._compare(float_model, where)
+            self._switches = _put_switches(model, self.places)
+            self._parameters = _put_parameters(model, self.places,
+                                               self.quantized_values)
+        self._on = set(self.weights)
+        self.set(self.weights)
+
+    @property
+    def quantized(self) -> List[str]:
+        """Weights of the layers that are quantized now, in program order."""
+        return [w for w in self.weights if w in self._on]
 
     def set(self, quantized: Collection[str]) -> None:
-        """Choose the layers that are quantized.
+        """Quantize these layers and no others.
 
         Args:
-            quantized: names of their weights; all other layers are float.
+            quantized: their weights' names.
 
         Raises:
-            KeyError: a name that is of no layer.
+            UserError: no layer has such a weight.
         """
         wanted = set(quantized)
-        for name in sorted(wanted ^ self._now):
-            weight = self._weights[name]
-            for parameter in weight.parameters:
-                self._model.set_parameter(
-                    parameter,
-                    weight.quantized if name in wanted else weight.plain)
-        for switch in self._switches:
-            on = bool(wanted & switch.weights)
-            if on != bool(self._now & switch.weights):
-                self._model.set_parameter(switch.on, np.float32([on]))
-                self._model.set_parameter(switch.off, np.float32([not on]))
-        self._now = wanted
+        for name in sorted(wanted - set(self.weights)):
+            raise unknown('weight of a quantized layer', name, self.weights,
+                          'simulation')
+        for name in self.weights:
+            if (name in self._on) != (name in wanted):
+                values = self.quantized_values if name in wanted else \
+                    self._float
+                self.model.set_parameter(self._parameters[name], values[name])
+        for weights, number in self._switches.items():
+            self.model.set_parameter(
+                number, np.array([not weights.isdisjoint(wanted)], np.int32))
+        self._on = wanted
 
     def run(
         self, feed: Batch, fetch: Sequence[str] = ()
     ) -> Tuple[List[np.ndarray], Dict[str, np.ndarray]]:
-        """Run one batch.
+        """Run the program once.
 
         Args:
-            feed: by the model's input names.
-            fetch: outputs of layers that are wanted too. Each new choice of
-                them is prepared by Paddle once.
+            feed: the model's inputs by its own names; more is left out.
+            fetch: further variables to give. Of a name that is written more
+                than once it is the last value. Another list than before costs
+                one preparation of the program; eight are kept.
 
         Returns:
-            the model's outputs, and {output of a layer: its value}.
+            the model's outputs, in its order, and {name: what was fetched}.
         """
-        paddle = runtime.import_paddle()
-        names = self._outputs + [self._copies.get(n, n) for n in fetch]
-        with static_mode(paddle), paddle.static.scope_guard(self._model.scope):
-            values = self._executor.run(self._model.program,
+        names = [*self.outputs, *fetch]
+        with static_mode(self._paddle):
+            # What carries the rows of each image (LoD) is no numpy array by
+            # itself.
+            values = self._executor.run(self.model.program,
                                         feed={n: feed[n]
                                               for n in self.inputs},
                                         fetch_list=names,
+                                        scope=self.model.scope,
                                         return_numpy=False)
-        found = [np.array(v) for v in values]
-        count = len(self._outputs)
-        return found[:count], dict(zip(fetch, found[count:]))
+        arrays = [np.array(v) for v in values]
+        count = len(self.outputs)
+        return arrays[:count], dict(zip(fetch, arrays[count:]))
 
-    def _switch(self, op: Any, plain: str, simulated: str, quantize: Any,
-                weights: Collection[str]) -> None:
-        """Let an operator read a quantized value through a switch."""
-        block = op.block
-        key = '%s.%s%s' % (op.output_arg_names[0], simulated, _SUFFIX)
-        on, off = (self._parameter(block, key + end, np.float32([0]))
-                   for end in ('.on', '.off'))
-        self._switches.append(_Switch(on, off, frozenset(weights)))
-        made = [
-            block.create_var(name=key + end,
-                             shape=block.var(plain).shape,
-                             dtype='float32').name
-            for end in ('.float', '.int8', '')
-        ]
-        # Where it is quantized: the name may be written again after that.
-        self._insert(block, quantize, 'elementwise_mul', plain, off, made[0])
-        self._insert(block, op, 'elementwise_mul', simulated, on, made[1])
-        self._insert(block, op, 'elementwise_add', made[1], made[0], made[2])
-        op._rename_input(simulated, made[2])
+    def _dequantized(self, places: Sequence[Place]) -> Dict[str, np.ndarray]:
+        """{weight: what the program makes of its integers}, float32."""
+        block = self.model.program.global_block()
+        names = {p.name: p.weight.output('Y')[0] for p in places}
+        part = self.model.program._prune([block.var(n) for n in names.values()])
+        values = self._executor.run(part,
+                                    fetch_list=list(names.values()),
+                                    scope=self.model.scope)
+        return dict(zip(names, values))
 
-    @staticmethod
-    def _insert(block: Any, before: Any, kind: str, x: str, y: str,
-                out: str) -> None:
-        block._insert_op(block.ops.index(before),
-                         type=kind,
-                         inputs={
-                             'X': [x],
-                             'Y': [y]
-                         },
-                         outputs={'Out': [out]},
-                         attrs={'axis': -1})
+    def _compare(self, files: ModelFiles, where: str) -> None:
+        """Take the weights from the float model, if they belong here.
 
-    def _parameter(self, block: Any, name: str, value: np.ndarray) -> str:
-        block.create_var(name=name,
-                         shape=value.shape,
-                         dtype='float32',
-                         persistable=True)
-        self._model.scope.var(name)
-        self._model.set_parameter(name, value)
-        return name
+        Raises:
+            UserError: it is not the model that the other was made from.
+        """
 
-    def _keep(self, layer: QuantizedLayer, op: Any, weight: Any,
-              source: Optional[Model],
-              float_model: Optional[ModelFiles]) -> None:
-        """Both values of a layer's weight, and its parameter."""
+        def other(problem: str) -> UserError:
+            return UserError(
+                "'%s' was not made from '%s': %s; name the float model that "
+                'it was made from' % (where, files.directory, problem))
+
+        source = Model.load(files)
+        if is_quantized(source):
+            raise UserError("'%s' is quantized itself; name the float model "
+                            "that '%s' was made from" %
+                            (files.directory, where))
+        fold(source)  # as before quantization
+        there = {v.name for v in source.persistable()}
+        far = 0
+        for name, value in self.quantized_values.items():
+            if name not in there:
+                raise other("that has no weight '%s'" % name)
+            found = source.parameter(name)
+            if found.shape != value.shape:
+                raise other("weight '%s' has shape %s there and %s here" %
+                            (name, list(found.shape), list(value.shape)))
+            far += np.linalg.norm(found - value) > np.linalg.norm(found)
+            self._float[name] = found
+        # Rounding changes a weight by a hundredth of its norm, and training
+        # for int8 hardly by more; of two networks of another training each
+        # weight differs by more than its norm.
+        if 2 * far > len(self.quantized_values):
+            raise other('%d of its %d quantized weights have other values' %
+                        (far, len(self.quantized_values)))
+        here = {v.name for v in self.model.persistable()}
+        self.trained = not all(
+            np.array_equal(source.parameter(n), self.model.parameter(n))
+            for n in here & there - set(self.quantized_values))
+        if self.trained:
+            self._float = dict(self.quantized_values)
+
+
+def find(model: Model, where: str) -> List[Place]:
+    """The quantized layers of a program without observers, in its order.
+
+    Args:
+        model: as run.py made it.
+        where: its directory, for messages.
+
+    Raises:
+        UserError: there is none.
+    """
+    graph = Graph(model.program.global_block())
+    places = []
+    for op in graph.ops:
+        if op.type not in WEIGHT_INPUT:
+            continue
         slot = WEIGHT_INPUT[op.type]
-        if layer.weight not in self._weights:
-            value = _dequantized(self._model, weight)
-            plain = value
-            if source is not None:
-                plain = _float_weight(source, layer, float_model.directory)
-            self._weights[layer.weight] = _Weight(value, plain, [])
-        kept = self._weights[layer.weight]
-        # One an operator: an input is renamed for all readers of a name.
-        name = layer.output + _SUFFIX + '.weight'
-        kept.parameters.append(self._parameter(op.block, name, kept.plain))
-        op._rename_input(op.input(slot)[0], name)
-
-    def _prune(self) -> None:
-        """Remove what dequantized the weights, if nothing reads it any more."""
-        for block in self._model.program.blocks:
-            read = {n for op in block.ops for n in op.input_arg_names}
-            for index in reversed(range(len(block.ops))):
-                op = block.ops[index]
-                if op.type in ('feed', 'fetch') or \
-                        op.type == 'dequantize_linear' and \
-                        op.output('Y')[0] not in read:
-                    block._remove_op(index, sync=False)
-            block._sync_with_cpp()
-
-    def _copy_outputs(self) -> Dict[str, str]:
-        """Copies of outputs whose names are written again: {output: copy}."""
-        made = {}
-        wanted = {layer.output for layer in self.layers}
-        with static_mode(runtime.import_paddle()):
-            for block in self._model.program.blocks:
-                writers: Dict[str, List[Any]] = {}
-                for op in block.ops:
-                    for name in op.output_arg_names:
-                        writers.setdefault(name, []).append(op)
-                for name in sorted(wanted & set(writers)):
-                    if len(writers[name]) == 1:
-                        continue
-                    layer = next(o for o in writers[name]
-                                 if o.type in WEIGHT_INPUT)
-                    copy = block.create_var(name=name + _SUFFIX + '.copy',
-                                            dtype='float32').name
-                    block._insert_op(block.ops.index(layer) + 1,
-                                     type='assign',
-                                     inputs={'X': [name]},
-                                     outputs={'Out': [copy]})
-                    made[name] = copy
-                block._sync_with_cpp()
-        return made
+        weight = graph.writer(op, slot)
+        source = graph.writer(op, 'Input' if slot == 'Filter' else 'X')
+        if _quantizes(graph, source) and weight is not None and \
+                weight.type == 'dequantize_linear' and \
+                graph.writer(weight, 'X') is None:
+            places.append(Place(weight.input('X')[0], op, weight, source))
+    if not places:
+        raise UserError("'%s' holds no quantized layer with a weight; name a "
+                        'model that run.py made' % where)
+    return places
 
 
-def _source(op: Any) -> str:
-    """The variable that an operator with a weight reads beside it."""
-    return op.input('Input' if WEIGHT_INPUT[op.type] == 'Filter' else 'X')[0]
+def _quantizes(graph: Graph, op: Optional[Any]) -> bool:
+    """Whether it ends a pair that quantizes an activation."""
+    if op is None or op.type != 'dequantize_linear':
+        return False
+    before = graph.writer(op, 'X')
+    return before is not None and before.type == 'quantize_linear'
 
 
-def _layer(model: Model, op: Any, weight: Any, quantize: Any) -> QuantizedLayer:
-    name = weight.input('X')[0]
+def _layer(model: Model, graph: Graph, place: Place) -> QuantizedLayer:
+    quantize = graph.writer(place.source, 'X')
     return QuantizedLayer(
-        name, op.type,
-        quantize.input('X')[0], op.output_arg_names[0],
-        tuple(model.parameter(name).shape),
+        place.name, place.op.type,
+        quantize.input('X')[0], place.op.output_arg_names[0],
+        tuple(model.parameter(place.name).shape),
         float(model.parameter(quantize.input('Scale')[0]).max()))
 
 
-def _other_readers(
-    model: Model,
-    found: Sequence[Tuple[Any, Any,
-                          Any]]) -> List[Tuple[Any, str, Any, List[str]]]:
-    """Operators that read a quantized value and are no layers, as an addition
-    behind a layer's input: (operator, name, its quantize_linear, weights of the
-    layers that it is quantized for)."""
-    graphs = {id(block): Graph(block) for block in model.program.blocks}
-    layers = {id(op) for op, _, _ in found}
-    made: Dict[Tuple[int, str], Tuple[Any, str, Any, List[str]]] = {}
-    for op, weight, quantize in found:
-        graph, name = graphs[id(op.block)], _source(op)
-        for reader in graph.readers_of(graph.writer_of(op, name), name):
-            if id(reader) not in layers:
-                made.setdefault((id(reader), name),
-                                (reader, name, quantize, []))[3].append(
-                                    weight.input('X')[0])
-    return list(made.values())
+def _put_switches(model: Model,
+                  places: Sequence[Place]) -> Dict[FrozenSet[str], str]:
+    """Let what reads a quantized value read it through a switch.
 
-
-def _dequantized(model: Model, weight: Any) -> np.ndarray:
-    """A weight as dequantize_linear computes it, in its order of operations."""
-    integers = model.parameter(weight.input('X')[0]).astype(np.float32)
-    scale = model.parameter(weight.input('Scale')[0]).reshape(-1)
-    if scale.size > 1:
-        axis = weight.attr('quant_axis')
-        scale = np.expand_dims(scale,
-                               [i for i in range(integers.ndim) if i != axis])
-    return integers * scale.astype(np.float32) / _LIMIT
-
-
-def _float_weight(source: Model, layer: QuantizedLayer,
-                  directory: str) -> np.ndarray:
-    """A layer's weight in the float model.
-
-    Raises:
-        UserError: there is no such layer.
+    Returns:
+        {weights: the number that switches, which must be 1 if one of their
+        layers is quantized}.
     """
-    for op in source.ops:
-        if op.type in WEIGHT_INPUT and layer.output in op.output_arg_names:
-            value = source.parameter(op.input(WEIGHT_INPUT[op.type])[0])
-            if value.shape == layer.shape:
-                return value
-    raise UserError(
-        "the quantized model was not made from '%s', which has no %s with "
-        "weight '%s' of shape %s; name the float model that it was made from" %
-        (directory, layer.type, layer.weight, list(layer.shape)))
+    block = model.program.global_block()
+    graph = Graph(block)
+    weights_at: Dict[int, List[str]] = {}
+    for place in places:
+        weights_at.setdefault(id(place.source), []).append(place.name)
+    name_of = {id(p.op): p.name for p in places}
+    switches: Dict[FrozenSet[str], str] = {}
+    for index in reversed(range(len(graph.ops))):
+        op = graph.ops[index]
+        if id(op) not in weights_at:
+            continue
+        plain, quantized = graph.writer(op,
+                                        'X').input('X')[0], op.output('Y')[0]
+        together: Dict[FrozenSet[str], List[Any]] = {}
+        for reader in graph.readers(op, 'Y'):
+            own = name_of.get(id(reader))
+            weights = frozenset(weights_at[id(op)] if own is None else [own])
+            together.setdefault(weights, []).append(reader)
+        for weights, readers in together.items():
+            if weights not in switches:
+                switches[weights] = add_parameter(model,
+                                                  'switch_%d' % len(switches),
+                                                  np.zeros(1, np.int32))
+            chosen = _insert_switch(block, index + 1, plain, quantized,
+                                    switches[weights])
+            for reader in readers:
+                reader._rename_input(quantized, chosen)
+    block._sync_with_cpp()
+    return switches
+
+
+def _insert_switch(block: Any, index: int, plain: str, quantized: str,
+                   number: str) -> str:
+    """Returns the name of what is chosen. The operator copies it."""
+    old = block.var(quantized)
+    chosen = block.create_var(name='%s.%s' % (quantized, number),
+                              shape=old.shape,
+                              dtype=old.dtype)
+    block._insert_op(index,
+                     type='select_input',
+                     inputs={
+                         'X': [plain, quantized],
+                         'Mask': [number]
+                     },
+                     outputs={'Out': [chosen]})
+    return chosen.name
+
+
+def add_parameter(model: Model, name: str, value: np.ndarray) -> str:
+    """A new parameter in program and scope; returns its name."""
+    model.program.global_block().create_var(name=name,
+                                            shape=value.shape,
+                                            dtype=str(value.dtype),
+                                            persistable=True)
+    model.scope.var(name)
+    model.set_parameter(name, value)
+    return name
+
+
+def _put_parameters(model: Model, places: Sequence[Place],
+                    values: Dict[str, np.ndarray]) -> Dict[str, str]:
+    """Let each layer read its weight from a float parameter. Feed, fetch and
+    the operators that dequantize weights go. Returns {weight: the
+    parameter}."""
+    block = model.program.global_block()
+    parameters: Dict[str, str] = {}
+    for place in places:
+        if place.name not in parameters:
+            parameters[place.name] = add_parameter(model, place.name + '.float',
+                                                   values[place.name])
+        place.op.desc.set_input(place.weight_slot, [parameters[place.name]])
+    gone = {id(p.weight) for p in places}
+    for index in reversed(range(len(block.ops))):
+        op = block.ops[index]
+        if id(op) in gone or op.type in ('feed', 'fetch'):
+            block._remove_op(index, sync=False)
+    block._sync_with_cpp()
+    return parameters
