@@ -27,9 +27,8 @@ def test_figures_without_warmup():
     assert found.mean == pytest.approx(50.5)
     assert len(found.percentiles) == 101
     assert found.percentiles == tuple(sorted(found.percentiles))
-    assert [found.percentiles[at] for at in (0, 50, 90, 99, 100)] == [
-        found.min, found.p50, found.p90, found.p99, found.max
-    ]
+    assert [found.percentiles[at] for at in (0, 50, 90, 99, 100)
+            ] == [found.min, found.p50, found.p90, found.p99, found.max]
 
 
 def test_short_series_keep_half():

@@ -96,8 +96,8 @@ def sections(found: Gathered) -> List[Section]:
     made = [
         Section(
             'results', 'Results',
-            'The ratio is to the reference beside it, measured in the same run, '
-            'in turn; latencies of different runs tell less.', [
+            'The ratio is to the reference, measured in the same run, in turn; '
+            'latencies of different runs tell less.', [
                 Block(table=columns.table(columns.RESULTS, rows),
                       notes=columns.notes(rows, unlike(rows)))
             ]),
