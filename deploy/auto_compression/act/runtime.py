@@ -106,15 +106,16 @@ def need_whole(what: str) -> None:
         what: needs it, for the message.
 
     Raises:
-        UserError: with this one only evaluation on the CPU does, or see
+        UserError: with this one models only run on the CPU, or see
             `installed`.
     """
     found = installed()
     if not found.whole:
         raise UserError(
-            '%s needs paddlepaddle %s, found %s, with which only '
-            'paddle_inference_eval.py --device CPU works: run it in the '
-            'environment of `make setup`' % (what, PADDLE, found.version))
+            '%s needs paddlepaddle %s, found %s, with which models are '
+            'evaluated and profiled on the CPU, and that is all: use the '
+            'environment that `make setup` makes' %
+            (what, PADDLE, found.version))
 
 
 def import_paddle():

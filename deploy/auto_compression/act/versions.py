@@ -15,13 +15,14 @@
 one table.
 
 With 2.6.2 everything works: it is the last version on which PaddleSlim 2.6.0
-runs, and models are made with it. With 3.3.1 they are evaluated, on the CPU.
-Whatever differs there is a field of its row, so that no other module asks for a
-version.
+runs, and models are made with it. With 3.3.1 they are evaluated and profiled,
+on the CPU. What differs there is a field of its row, so that no other module
+asks for a version.
 
-Paddle 3's own programs (PIR, saved as .json) are not `.pdmodel` files; what is
-made with 2.6.2 runs there in the older form of programs, with the same passes
-as before. All its operators that oneDNN is told of have kept their names.
+A .pdmodel runs in 3.3.1 as what it is, a program of the older form: through the
+same passes, of which some have other names, not through those of Paddle 3's own
+programs (PIR, saved as .json). The types of operators that oneDNN's passes are
+told of have kept their names.
 """
 
 from dataclasses import dataclass, field
@@ -34,8 +35,8 @@ class Paddle:
 
     Attributes:
         version: of paddlepaddle.
-        whole: whether all scripts work with it, and GPUs; if not, only
-            paddle_inference_eval.py does, on the CPU.
+        whole: whether models are made with it, and run on GPUs; if not, they
+            run on the CPU only.
         environment: variables that must be set before it is imported.
         libraries: of its wheel, that operators in C++ are linked with too.
         passes: {name of an IR pass in 2.6.2: its name here}, those renamed.
