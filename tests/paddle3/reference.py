@@ -11,8 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Run by the Python that has Paddle 2.6.2: a small data set, the demo's detector
-in float and int8, and what it detects there.
+"""Run by the Python that has Paddle 2.6.2: a small data set, the demo's
+detector in float and int8, and what it detects there.
 
     python reference.py DIRECTORY
 """
@@ -27,8 +27,8 @@ sys.path.insert(0, TESTS)
 from conftest import YAML, run_script  # noqa: E402
 
 # The model, and the precision that it runs in.
-FORMS = (('float', 'fp32'), ('float', 'bf16'), ('int8', 'int8'),
-         ('int8', 'fp32'))
+FORMS = (('float', 'fp32'), ('float', 'bf16'), ('int8', 'int8'), ('int8',
+                                                                  'fp32'))
 
 
 def overrides(place):
