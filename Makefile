@@ -40,6 +40,9 @@ help:
 	@echo "make bench-peers NAME=name"
 	@echo "             this CPU's engines side by side, see benchmarks/cpu_engines.py;"
 	@echo "             also MODELS=\"...\", COCO=DIR, WEIGHTS=FILE, ARGS=\"...\""
+	@echo "make bench-paddle3"
+	@echo "             Paddle 2.6.2 and 3.3.1 in turn on the models of demo/; also"
+	@echo "             COCO=DIR, WEIGHTS=FILE"
 	@echo "make bench-trt-partition COCO=DIR"
 	@echo "             which operators TensorRT would get, seen without a GPU; also"
 	@echo "             MODELS=\"...\", ARGS=\"...\""
@@ -188,6 +191,13 @@ bench-peers: setup $(PEERS)/.installed
 	    --name $(NAME) $(if $(MODELS),--models $(MODELS)) \
 	    $(if $(COCO),--coco $(abspath $(COCO))) \
 	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS))) $(ARGS)
+
+# Also COCO=DIR WEIGHTS=FILE, those of PicoDet-XS.
+bench-paddle3: setup setup-paddle3
+	cd $(PROJECT) && $(PY) demo/shapes.py
+	$(PY) benchmarks/paddle3.py --python3 $(PADDLE3)/bin/python \
+	    $(if $(COCO),--coco $(abspath $(COCO))) \
+	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS)))
 
 # Which operators TensorRT would get, seen without a GPU.
 bench-trt-partition: setup
