@@ -11,59 +11,65 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Why a deployed model is slow.
+"""Why a deployed model is slow, why it is wrong, what should stay in float.
 
 Examples:
     python diagnose.py profile --model_path output/picodet_s_320_lcnet_qat \\
         --compare inference_model/picodet_s_320_lcnet_demo
+    python diagnose.py layers --model_path output/picodet_s_320_lcnet_qat
+    python diagnose.py search --model_path output/picodet_s_320_lcnet_qat \\
+        --max_drop 0.3
     python diagnose.py profile --help
 """
 
 import argparse
+import os
 import sys
+from typing import Any, Callable, Dict, Tuple
 
 from act import cli
 
 
-def parse_args() -> argparse.Namespace:
-    parser = cli.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest='task', required=True, metavar='TASK')
-    profile = commands.add_parser(
-        'profile',
-        help='where the time goes, by operator and layer, and why',
-        description='Where the time of a deployed model goes, by operator and '
-        'by layer, what really ran, and why it is slow.')
-    cli.add_model(profile)
-    profile.add_argument(
+def _add_outputs(parser: argparse.ArgumentParser, name: str) -> None:
+    """Where a task writes, `name` being its own."""
+    parser.add_argument('--output_dir',
+                        type=cli.path,
+                        default='output/' + name,
+                        help='for picture and record (default: output/%s)' %
+                        name)
+    parser.add_argument('--output_json',
+                        type=cli.path,
+                        help='file for the record')
+    cli.add_overrides(parser, 'the YAML')
+
+
+def _find(args: argparse.Namespace) -> Tuple[Any, str]:
+    """The settings and the model's directory, with the outputs checked."""
+    from act import deployed, files
+    found = deployed.find(args.config_path, args.model_path,
+                          cli.parse_overrides(args.opt), args.reader_config)
+    files.check_outputs(args.output_dir, args.output_json)
+    return found
+
+
+def _add_profile(parser: argparse.ArgumentParser) -> None:
+    cli.add_model(parser)
+    parser.add_argument(
         '--compare',
         metavar='MODEL_DIR',
         type=cli.path,
         help='reference model, as the float one: profiled beside it')
-    profile.add_argument('--runs',
-                         type=cli.positive,
-                         default=20,
-                         help='that are timed (default: 20)')
-    profile.add_argument('--output_dir',
-                         type=cli.path,
-                         default='output/profile',
-                         help='for picture and record (default: '
-                         'output/profile)')
-    profile.add_argument('--output_json',
-                         type=cli.path,
-                         help='file for the record')
-    cli.add_overrides(profile, 'the YAML')
-    return parser.parse_args()
+    parser.add_argument('--runs',
+                        type=cli.positive,
+                        default=20,
+                        help='that are timed (default: 20)')
+    _add_outputs(parser, 'profile')
 
 
-def main() -> None:
-    args = parse_args()
-    from act import deployed, files
+def _profile(args: argparse.Namespace) -> None:
+    settings, model_path = _find(args)
     from act.profile import run
     from act.program import faster
-    settings, model_path = deployed.find(args.config_path, args.model_path,
-                                         cli.parse_overrides(args.opt),
-                                         args.reader_config)
-    files.check_outputs(args.output_dir, args.output_json)
     options = run.Options(precision=args.precision,
                           use_mkldnn=args.use_mkldnn,
                           threads=args.cpu_threads,
@@ -73,6 +79,125 @@ def main() -> None:
                           output_json=args.output_json,
                           rewrites=faster.chosen(args.no_rewrite))
     run.profile(settings, model_path, options, sys.argv, args.compare)
+
+
+def _add_layers(parser: argparse.ArgumentParser) -> None:
+    cli.add_source(parser)
+    parser.add_argument(
+        '--compare',
+        metavar='MODEL_DIR',
+        type=cli.path,
+        help="the float model (default: the YAML's Global.model_dir)")
+    parser.add_argument('--num_images',
+                        type=cli.positive,
+                        default=32,
+                        help='training images that each layer is tried on '
+                        '(default: 32)')
+    cli.add_flag(parser,
+                 '--fresh',
+                 help='try all anew, also what is known from an earlier run')
+    cli.add_flag(parser,
+                 '--skip_bad_images',
+                 help='leave out images that are missing or broken')
+    _add_outputs(parser, 'layers')
+
+
+def _layers(args: argparse.Namespace) -> None:
+    settings, model_path = _find(args)
+    from act.search import layers
+    options = layers.Options(compare=args.compare,
+                             num_images=args.num_images,
+                             fresh=args.fresh,
+                             output_dir=args.output_dir,
+                             output_json=args.output_json,
+                             skip_bad_images=args.skip_bad_images)
+    layers.find(settings, model_path, options, sys.argv)
+
+
+def _add_floats(parser: argparse.ArgumentParser) -> None:
+    cli.add_source(parser)
+    parser.add_argument('--cpu_threads',
+                        type=cli.positive,
+                        help='default: all cores')
+    parser.add_argument('--max_drop',
+                        type=cli.percent,
+                        default=0.3,
+                        help='points of mAP that may be lost against fp32 '
+                        '(default: 0.3)')
+    parser.add_argument('--min_gain',
+                        type=cli.ratio,
+                        help='times the speed of fp32 that are enough: the '
+                        'most accurate of such models is chosen (default: the '
+                        'fastest that loses no more than --max_drop)')
+    parser.add_argument('--score_images',
+                        type=cli.positive,
+                        default=32,
+                        help='training images that choices of layers are '
+                        'compared on (default: 32)')
+    parser.add_argument('--select_images',
+                        type=cli.positive,
+                        default=100,
+                        help='training images that models are measured on '
+                        '(default: 100)')
+    parser.add_argument('--confirm_images',
+                        type=cli.positive,
+                        help='validation images to judge the chosen model on '
+                        '(default: all)')
+    cli.add_flag(parser,
+                 '--refine',
+                 help='train the chosen model, as the YAML says')
+    cli.add_flag(parser,
+                 '--fresh',
+                 help='try all anew, also what is known from an earlier run')
+    parser.add_argument('--save_dir',
+                        type=cli.path,
+                        help='for the chosen model (default: the model\'s '
+                        'directory with _search)')
+    _add_outputs(parser, 'search')
+
+
+def _floats(args: argparse.Namespace) -> None:
+    settings, model_path = _find(args)
+    from act.search import floats
+    options = floats.Options(max_drop=args.max_drop,
+                             min_gain=args.min_gain,
+                             score_images=args.score_images,
+                             select_images=args.select_images,
+                             confirm_images=args.confirm_images,
+                             threads=args.cpu_threads,
+                             refine=args.refine,
+                             fresh=args.fresh,
+                             save_dir=args.save_dir
+                             or os.path.normpath(model_path) + '_search',
+                             output_dir=args.output_dir,
+                             output_json=args.output_json)
+    floats.search(settings, model_path, options, sys.argv)
+
+
+# Each task: what it does, its options, and what runs it.
+TASKS: Dict[str, Tuple[str, Callable, Callable]] = {
+    'profile':
+    ('where the time of a deployed model goes, by operator and by layer, what '
+     'really ran, and why it is slow', _add_profile, _profile),
+    'layers': ('which layers lose accuracy when they are quantized, and why',
+               _add_layers, _layers),
+    'search':
+    ('which layers should stay in float, by accuracy and by latency measured '
+     'here, and make that model', _add_floats, _floats),
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = cli.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest='task', required=True, metavar='TASK')
+    for name, (does, add, _) in TASKS.items():
+        add(commands.add_parser(name, help=does, description='Say %s.' % does))
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    TASKS[args.task][2](args)
 
 
 if __name__ == '__main__':

@@ -123,6 +123,29 @@ def share(text: str) -> float:
     return value
 
 
+def percent(text: str) -> float:
+    """argparse type for numbers from 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError("'%s' is not a number from 0 to 100" %
+                                         text)
+    return value
+
+
+def ratio(text: str) -> float:
+    """argparse type for numbers above 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 1 < value < float('inf'):
+        raise argparse.ArgumentTypeError("'%s' is not a number above 1" % text)
+    return value
+
+
 def path(text: str) -> str:
     """argparse type for files and directories."""
     if not text.strip() or '\0' in text:
@@ -149,13 +172,8 @@ def precision(text: str) -> str:
     return 'auto' if text == 'paddle' else text
 
 
-def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
-    """The options that say which model runs, and how.
-
-    Args:
-        parser: gets them.
-        more: precisions beside those of the CPU.
-    """
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model, and its configuration."""
     parser.add_argument(
         '--config_path',
         '--config',
@@ -168,6 +186,16 @@ def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
         '--model_path',
         type=path,
         help='model directory (default: the most recent result of run.py)')
+
+
+def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
+    """The options that say which model runs, and how.
+
+    Args:
+        parser: gets them.
+        more: precisions beside those of the CPU.
+    """
+    add_source(parser)
     parser.add_argument(
         '--precision',
         type=precision,
