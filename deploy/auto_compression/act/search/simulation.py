@@ -231,7 +231,7 @@ class Simulation:
         """Both values of a layer's weight, and its parameter."""
         slot = WEIGHT_INPUT[op.type]
         if layer.weight not in self._weights:
-            value = _dequantized(self._model, weight)
+            value = dequantized_weight(self._model, weight)
             plain = value
             if source is not None:
                 plain = _float_weight(source, layer, float_model.directory)
@@ -314,7 +314,7 @@ def _other_readers(
     return list(made.values())
 
 
-def _dequantized(model: Model, weight: Any) -> np.ndarray:
+def dequantized_weight(model: Model, weight: Any) -> np.ndarray:
     """A weight as dequantize_linear computes it, in its order of operations."""
     integers = model.parameter(weight.input('X')[0]).astype(np.float32)
     scale = model.parameter(weight.input('Scale')[0]).reshape(-1)
