@@ -96,8 +96,42 @@ def test_a_gain_by_chance_is_none():
 def test_layers_that_help_only_together(pair):
     value = Fake(lambda floats: 90 + 5. * (set(pair) <= floats))
     steps = list(front.greedy(NAMES, dict.fromkeys(NAMES, 1.), value))
-    assert set(pair) <= steps[-1].floats and steps[-1].value == 95
+    assert steps[-1].floats == set(pair) and steps[-1].value == 95
+    print('evaluations: %d' % len(value.seen))
     assert len(value.seen) < front.linear_evaluations(len(NAMES)) / 8
+
+
+def test_two_groups_that_help_only_together():
+    groups = [{'layer02', 'layer15', 'layer33'}, {'layer08', 'layer09'}]
+    value = Fake(lambda floats: 90 + sum(g <= floats for g in groups))
+    steps = list(front.greedy(NAMES, dict.fromkeys(NAMES, 1.), value))
+    assert steps[-1].floats == groups[0] | groups[1]
+    assert [s.value for s in steps] in ([90, 91, 92], [90, 92])
+    print('evaluations: %d' % len(value.seen))
+    assert len(value.seen) < front.linear_evaluations(len(NAMES)) / 4
+
+
+def test_layers_that_hardly_cost_come_first_and_ties_by_name():
+    cost = {'a': 1e-3, 'b': 1., 'c': 1e-3, 'd': 1.}
+    gains = {'a': .5, 'b': 3., 'c': .5, 'd': 3.}
+    steps = list(front.greedy(list('dcba'), cost, additive(gains)))
+    added = [s.floats - t.floats for s, t in zip(steps[1:], steps)]
+    assert added == [{'a'}, {'c'}, {'b'}, {'d'}]
+
+
+def test_what_does_not_fit_is_not_looked_at():
+    gains = dict.fromkeys(NAMES, 1.)
+    gains['layer00'] = 50.
+    cost = {n: 2. if n < 'layer20' else 1. for n in NAMES}
+    cost['layer00'] = 9.
+    value = additive(gains)
+    steps = list(front.greedy(NAMES, cost, value, most=4.5))
+    assert steps[-1].cost == 4 and steps[-1].value == 94
+    assert all('layer00' not in floats for floats in value.seen)
+    assert all(sum(cost[n] for n in floats) <= 4.5 for floats in value.seen)
+    value = additive(gains)
+    assert len(list(front.greedy(NAMES, cost, value, most=0.5))) == 1
+    assert len(value.seen) == 1
 
 
 def test_a_layer_that_helps_behind_another():

@@ -11,16 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Why a deployed model is slow, why it is wrong.
+"""Why a deployed model is slow, why it is wrong, what should stay in float.
 
 Examples:
     python diagnose.py profile --model_path output/picodet_s_320_lcnet_qat \\
         --compare inference_model/picodet_s_320_lcnet_demo
     python diagnose.py layers --model_path output/picodet_s_320_lcnet_qat
+    python diagnose.py search --model_path output/picodet_s_320_lcnet_qat \\
+        --max_drop 0.3
     python diagnose.py profile --help
 """
 
 import argparse
+import os
 import sys
 from typing import Any, Callable, Dict, Tuple
 
@@ -111,6 +114,66 @@ def _layers(args: argparse.Namespace) -> None:
     layers.find(settings, model_path, options, sys.argv)
 
 
+def _add_floats(parser: argparse.ArgumentParser) -> None:
+    cli.add_source(parser)
+    parser.add_argument('--cpu_threads',
+                        type=cli.positive,
+                        help='default: all cores')
+    parser.add_argument('--max_drop',
+                        type=cli.percent,
+                        default=0.3,
+                        help='points of mAP that may be lost against fp32 '
+                        '(default: 0.3)')
+    parser.add_argument('--min_gain',
+                        type=cli.ratio,
+                        help='times the speed of fp32 that are enough: the '
+                        'most accurate of such models is chosen (default: the '
+                        'fastest that loses no more than --max_drop)')
+    parser.add_argument('--score_images',
+                        type=cli.positive,
+                        default=32,
+                        help='training images that choices of layers are '
+                        'compared on (default: 32)')
+    parser.add_argument('--select_images',
+                        type=cli.positive,
+                        default=100,
+                        help='training images that models are measured on '
+                        '(default: 100)')
+    parser.add_argument('--confirm_images',
+                        type=cli.positive,
+                        help='validation images to judge the chosen model on '
+                        '(default: all)')
+    cli.add_flag(parser,
+                 '--refine',
+                 help='train the chosen model, as the YAML says')
+    cli.add_flag(parser,
+                 '--fresh',
+                 help='try all anew, also what is known from an earlier run')
+    parser.add_argument('--save_dir',
+                        type=cli.path,
+                        help='for the chosen model (default: the model\'s '
+                        'directory with _search)')
+    _add_outputs(parser, 'search')
+
+
+def _floats(args: argparse.Namespace) -> None:
+    settings, model_path = _find(args)
+    from act.search import floats
+    options = floats.Options(max_drop=args.max_drop,
+                             min_gain=args.min_gain,
+                             score_images=args.score_images,
+                             select_images=args.select_images,
+                             confirm_images=args.confirm_images,
+                             threads=args.cpu_threads,
+                             refine=args.refine,
+                             fresh=args.fresh,
+                             save_dir=args.save_dir
+                             or os.path.normpath(model_path) + '_search',
+                             output_dir=args.output_dir,
+                             output_json=args.output_json)
+    floats.search(settings, model_path, options, sys.argv)
+
+
 # Each task: what it does, its options, and what runs it.
 TASKS: Dict[str, Tuple[str, Callable, Callable]] = {
     'profile':
@@ -118,6 +181,9 @@ TASKS: Dict[str, Tuple[str, Callable, Callable]] = {
      'really ran, and why it is slow', _add_profile, _profile),
     'layers': ('which layers lose accuracy when they are quantized, and why',
                _add_layers, _layers),
+    'search':
+    ('which layers should stay in float, by accuracy and by latency measured '
+     'here, and make that model', _add_floats, _floats),
 }
 
 

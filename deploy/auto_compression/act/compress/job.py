@@ -307,9 +307,9 @@ def compress(settings: config.Settings,
     interrupted = os.path.abspath(save_dir) + INTERRUPTED
     # Rank 0 alone: it makes directories, and takes them away again.
     if ranks.rank == 0:
-        _check_target(save_dir)
+        check_target(save_dir)
         if strategy == 'qat':
-            _check_target(interrupted)
+            check_target(interrupted)
     ranks.one_first(lambda: ensure_exported(settings))
     source = _Source(settings, skip_bad_images)
     settings = source.settings
@@ -350,7 +350,8 @@ def compress(settings: config.Settings,
         target = interrupted if stopped else save_dir
         fields['processes'] = ranks.size
         record = _record(settings, source, made, target, command, fields, what)
-        _write_surroundings(settings, source, made)
+        write_surroundings(settings, source.files.directory, source.reader.file,
+                           made)
         results.write_json(record, os.path.join(made, RECORD))
         replace_directory(made, target)
         if stopped:
@@ -420,9 +421,12 @@ def _hooks(vdl_log_dir: Optional[str],
     return [ending.enter_context(vdl.scalars(vdl_log_dir))]
 
 
-def _check_target(directory: str) -> None:
-    """Raise UserError if a result cannot be written there, or would replace
-    something else."""
+def check_target(directory: str) -> None:
+    """Check where a result directory shall be.
+
+    Raises:
+        UserError: it cannot be written there, or would replace something else.
+    """
     what = "--save_dir '%s'" % directory
     check_writable(directory, what, directory=True)
     if os.path.isdir(directory) and os.listdir(directory) and \
@@ -650,13 +654,21 @@ def _record(settings: config.Settings, source: _Source, made: str,
     return record
 
 
-def _write_surroundings(settings: config.Settings, source: _Source,
-                        made: str) -> None:
-    """infer_cfg.yml, and a configuration that works from where it lies."""
-    infer_cfg = os.path.join(source.files.directory, 'infer_cfg.yml')
+def write_surroundings(settings: config.Settings, float_dir: str,
+                       reader_file: str, made: str) -> None:
+    """Write what lies beside a result's model: infer_cfg.yml, and a
+    configuration that works from there.
+
+    Args:
+        settings: that it was made with.
+        float_dir: directory of the float model.
+        reader_file: of the settings.
+        made: the result directory.
+    """
+    infer_cfg = os.path.join(float_dir, 'infer_cfg.yml')
     if os.path.exists(infer_cfg):
         shutil.copyfile(infer_cfg, os.path.join(made, 'infer_cfg.yml'))
-    shutil.copyfile(source.reader.file, os.path.join(made, READER))
+    shutil.copyfile(reader_file, os.path.join(made, READER))
     copy = settings.model_copy(deep=True)
     copy.Reader.file = READER
     copy.Export = None

@@ -55,16 +55,21 @@ def feasible(one: Candidate, max_drop: float,
 def choose(candidates: Sequence[Candidate],
            max_drop: float,
            min_gain: Optional[float] = None) -> Optional[Candidate]:
-    """The fastest that is feasible; of those that are slower by no more than
-    NOISE, the one that agrees with fp32 most. None if none is feasible."""
+    """One of those that are feasible; None if none is.
+
+    Without `min_gain` the fastest; of those that are slower by no more than
+    NOISE, the one that agrees with fp32 most. With it, speed is what was asked
+    for and is there: then, of all, the one that agrees most.
+    """
     able: List[Candidate] = [
         c for c in candidates if feasible(c, max_drop, min_gain)
     ]
     if not able:
         return None
-    fastest = min(c.ratio for c in able)
-    near = [c for c in able if c.ratio <= fastest * (1 + NOISE)]
-    return max(near, key=lambda c: (c.agreement, -c.ratio))
+    if min_gain is None:
+        fastest = min(c.ratio for c in able)
+        able = [c for c in able if c.ratio <= fastest * (1 + NOISE)]
+    return max(able, key=lambda c: (c.agreement, -c.ratio))
 
 
 def nearest(candidates: Sequence[Candidate], max_drop: float) -> Candidate:

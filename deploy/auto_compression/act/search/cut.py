@@ -21,9 +21,14 @@ from .. import runtime
 from ..errors import unknown
 from ..program.fold import fold
 from ..program.graph import Graph
-from ..program.inspect import WEIGHT_INPUT, is_observer, quantized_ops
-from ..program.linear import weight_of
+from ..program.inspect import (
+    WEIGHT_INPUT,
+    dequantized,
+    is_observer,
+    quantized_ops,
+)
 from ..program.model import Model, static_mode
+from ..program.observers import strip_observers
 
 _QUANTIZERS = ('quantize_linear', 'dequantize_linear')
 
@@ -74,6 +79,30 @@ def to_float(model: Model,
         raise unknown('weight of a quantized layer', wrong[0], _names(model),
                       where)
     return changed
+
+
+def different(one: Model, other: Model) -> List[str]:
+    """Names of the weights of quantized layers that two models do not have
+    alike: in one of them alone, or with other values, scales or ranges.
+
+    Args:
+        one, other: changed: they lose their observers.
+    """
+    found = []
+    for model in (one, other):
+        strip_observers(model)
+        found.append({
+            weight.input('X')[0]: [
+                model.parameter(name)
+                for name in (weight.input('X')[0], weight.input('Scale')[0],
+                             quantize.input('Scale')[0])
+            ]
+            for _, weight, quantize in dequantized(model)
+        })
+    first, second = found
+    return sorted(n for n in {*first, *second}
+                  if n not in first or n not in second
+                  or not all(map(np.array_equal, first[n], second[n])))
 
 
 class _Layer:
@@ -169,7 +198,7 @@ def _float_weight(model: Model, layer: _Layer,
         for op in source.ops:
             if op.type in WEIGHT_INPUT and output in op.output_arg_names:
                 return source.parameter(op.input(WEIGHT_INPUT[op.type])[0])
-    return weight_of(model, layer.dequantize)
+    return dequantized_weight(model, layer.dequantize)
 
 
 def _prune(block: Any) -> None:
@@ -207,3 +236,14 @@ def _names(model: Model) -> List[str]:
         layer.weight for block in model.program.blocks
         for layer in _layers(model, block)[0]
     ]
+
+
+def dequantized_weight(model: Model, weight: Any) -> np.ndarray:
+    """A weight as dequantize_linear computes it, in its order of operations."""
+    integers = model.parameter(weight.input('X')[0]).astype(np.float32)
+    scale = model.parameter(weight.input('Scale')[0]).reshape(-1)
+    if scale.size > 1:
+        axis = weight.attr('quant_axis')
+        scale = np.expand_dims(scale,
+                               [i for i in range(integers.ndim) if i != axis])
+    return integers * scale.astype(np.float32) / np.float32(127)

@@ -13,30 +13,30 @@
 # limitations under the License.
 """diagnose.py search: chooses what of a quantized model stays in float.
 
-Layers are ranked in the simulation on training images, by agreement gained for
-a millisecond lost (`front`). A few of the models on that way are made and
-measured as they are deployed here, beside fp32 and bf16 (`measured`), and one
-is taken (`choice`). It is made for good, and judged on validation images.
+fp32, bf16 and all int8 are measured as they are deployed here (`measured`): so
+it is known what layers in float may cost. On training images the simulation
+says which to take, by agreement gained for a millisecond lost (`front`). A few
+of the models on that way are made and measured, too, and one is taken
+(`choice`). It is made for good, and judged on validation images.
 """
 
 import os
-import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from tqdm import tqdm
 
-from .. import accuracy, config, data, inference, runtime
+from .. import accuracy, config, data, inference, results, runtime
 from ..compress import job
 from ..errors import CheckFailed, UserError
-from ..files import check_writable, file_digest, replace_directory
+from ..files import file_digest, replace_directory, work_directory, writing
 from ..plan import Plan
 from ..predictor import Predictor
 from ..profile import profiled
-from ..program import faster
-from ..program.inspect import is_quantized
+from ..program import cpu, faster
+from ..program.inspect import is_quantized, quantized_ops
 from ..program.model import Model, ModelFiles
 from ..request import Options as Request
 from ..request import plan_of
@@ -50,6 +50,8 @@ LEAST = 0.05
 # Models on the way that are measured, beside all int8.
 MEASURED = 6
 PROFILE_RUNS = 20
+# mAP in percent below which a float model finds nothing.
+FINDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,13 @@ class Options:
 class Found:
     """What a search found, for the record, the picture and the words."""
     layers: Sequence[Any] = ()
-    costs: Dict[str, Tuple[float, str]] = None
-    gains: Dict[str, float] = None
-    steps: List[front.Step] = None
-    int8_ms: float = 0.  # of the profile
-    candidates: List[choice.Candidate] = None
+    costs: Dict[str, Tuple[float, str]] = field(default_factory=dict)
+    gains: Dict[str, float] = field(default_factory=dict)  # of those that fit
+    steps: List[front.Step] = field(default_factory=list)
+    candidates: List[choice.Candidate] = field(default_factory=list)
     chosen: Optional[choice.Candidate] = None
     evaluations: int = 0
-    confirmed: List[Dict[str, Any]] = None
+    confirmed: List[Dict[str, Any]] = field(default_factory=list)
     directory: str = ''  # of the chosen model
 
 
@@ -129,15 +130,19 @@ class Search:
                 'the CPU': runtime.cpu_name(),
                 'its extensions': runtime.cpu_extensions(),
                 'the number of threads': self.threads,
+                'Deploy.cpu': settings.Deploy.cpu.model_dump(mode='json'),
                 'paddle': runtime.environment()['paddle'],
+                'how programs are prepared': cpu.VERSION,
             }, options.fresh)
         self.found = Found(layers=self.simulation.layers)
+        self.bench = measured.Bench(settings, self.plain, self.select,
+                                    self.reader)
 
     def costs(self) -> None:
-        """What each layer costs in float, in ms, from profiles of both models.
-        """
+        """What each layer costs in float, in ms: from profiles of both models,
+        in proportion, such that all of them cost what fp32 does."""
 
-        def profile() -> Dict[str, Any]:
+        def profile() -> Dict[str, Tuple[float, str]]:
             # Operators that hold a whole network have no layers to name.
             rewrites = [n for n in faster.ALL if n not in faster.TYPED]
             plans = [
@@ -159,27 +164,40 @@ class Search:
             profiles, _ = profiled.profile(
                 [self.source.directory, self.model_dir], plans, feeds,
                 PROFILE_RUNS)
-            return {
-                'costs':
-                surrogate.costs(profiles[0], profiles[1],
-                                self.simulation.layers),
-                'int8_ms':
-                profiles[1].timing.plain_ms
-            }
+            return surrogate.costs(profiles[0], profiles[1],
+                                   self.simulation.layers)
 
         found = self.journal.ask('costs', profile)
-        self.found.costs = {n: tuple(c) for n, c in found['costs'].items()}
-        self.found.int8_ms = found['int8_ms']
+        int8 = self._whole()
+        more = int8.latency_ms * (1 / int8.ratio - 1)
+        total = sum(c for c, _ in found.values())
+        scale = more / total if more > 0 else 1.
+        self.found.costs = {n: (c * scale, by) for n, (c, by) in found.items()}
+
+    def room(self) -> float:
+        """Milliseconds that layers in float may cost: with more, a model is
+        slower than fp32 or bf16, or than was asked."""
+        int8 = self._whole()
+        limit = min(c.ratio for c in self.found.candidates if c is not int8)
+        if self.options.min_gain:
+            limit = min(limit, 1 / self.options.min_gain)
+        more = limit * (1 + choice.NOISE) / int8.ratio - 1
+        return max(more, 0.) * int8.latency_ms
+
+    def _whole(self) -> choice.Candidate:
+        return next(c for c in self.found.candidates if c.name == 'int8')
 
     def rank(self) -> None:
-        """The way from all int8 to what gains no more."""
+        """The way from all int8 to what gains no more, or has no room."""
         judge = agreement.Judge(
             self.simulation,
             agreement.prepare(self.settings, self.reader, self.score,
                               self.simulation.inputs), self.plain.postprocess)
         count = 0
-        with tqdm(total=len(self.names) + 1, desc='search',
-                  unit='choice') as bar:
+        cost = {n: c for n, (c, _) in self.found.costs.items()}
+        room = self.room()
+        fit = [n for n in self.names if cost[n] <= room]
+        with tqdm(total=len(fit) + 1, desc='search', unit='choice') as bar:
 
             def value(floats: front.Floats) -> float:
                 nonlocal count
@@ -193,53 +211,58 @@ class Search:
                 bar.update()
                 return found
 
-            cost = {n: c for n, (c, _) in self.found.costs.items()}
-            steps = list(front.greedy(self.names, cost, value, least=LEAST))
+            steps = list(
+                front.greedy(self.names, cost, value, least=LEAST, most=room))
         self.found.steps = steps
         self.found.evaluations = count
         begin = steps[0].value
         self.found.gains = {
             n: self.journal.ask(['agreement', [n]], _never) - begin
-            for n in self.names
+            for n in fit
         }
 
-    def measure(self) -> None:
-        """fp32, bf16, all int8 and some models on the way, as deployed."""
-        bench = measured.Bench(self.settings, self.plain, self.select,
-                               self.reader)
-
-        def one(name: str, precision: str, floats: Sequence[str],
-                directory: Optional[str]) -> choice.Candidate:
-
-            def run() -> Dict[str, Any]:
-                made = None
-                if directory:
-                    made = measured.deployed(self.settings, directory,
-                                             precision, self.threads)
-                return measured.as_json(bench.measure(name, made))
-
-            found = measured.Measured(**self.journal.ask(
-                ['measured', precision, sorted(floats)], run))
-            base = self.found.candidates[0].map if self.found.candidates \
-                else found.map
-            return choice.Candidate(name, precision, tuple(sorted(floats)),
-                                    found.map, found.agreement,
-                                    base - found.map, found.ratio,
-                                    found.latency_ms, found.cpu_ms)
-
-        self.found.candidates = []
-        add = self.found.candidates.append
-        add(one('fp32', 'fp32', (), None))
+    def measure_whole(self) -> None:
+        """fp32, bf16 and all int8, as deployed."""
+        self._measure('fp32', 'fp32', (), None)
+        if self.found.candidates[0].map < FINDS:
+            raise UserError(
+                "'%s' has %.2f mAP on %d images of '%s': nothing to choose by; "
+                'they do not belong together, or the model is not trained' %
+                (self.source.directory, self.found.candidates[0].map,
+                 len(self.select.records), self.select.annotation_path))
         if measured.bf16_here():
-            add(one('bf16', 'bf16', (), self.source.directory))
-        add(one('int8', 'int8', (), self.model_dir))
+            self._measure('bf16', 'bf16', (), self.source.directory)
+        self._measure('int8', 'int8', (), self.model_dir)
+
+    def measure_mixed(self) -> None:
+        """Some models on the way, as deployed."""
         with tempfile.TemporaryDirectory(prefix='act_search_') as work:
             for step in _spread(front.pareto(self.found.steps)[1:]):
-                name = 'int8, %d in float' % len(step.floats)
-                directory = os.path.join(work, str(len(step.floats)))
                 if len(step.floats) < len(self.names):
+                    directory = os.path.join(work, str(len(step.floats)))
                     self._cut(step.floats, directory)
-                    add(one(name, 'int8', step.floats, directory))
+                    self._measure('int8, %d in float' % len(step.floats),
+                                  'int8', step.floats, directory)
+
+    def _measure(self, name: str, precision: str, floats: Sequence[str],
+                 directory: Optional[str]) -> None:
+        """Add a candidate; `directory` None: the float model in fp32."""
+
+        def run() -> Dict[str, Any]:
+            made = None
+            if directory:
+                made = measured.deployed(self.settings, directory, precision,
+                                         self.threads)
+            return measured.as_json(self.bench.measure(name, made))
+
+        found = measured.Measured(**self.journal.ask(
+            ['measured', precision, sorted(floats)], run))
+        others = self.found.candidates
+        base = others[0].map if others else found.map
+        others.append(
+            choice.Candidate(name, precision, tuple(sorted(floats)), found.map,
+                             found.agreement, base - found.map, found.ratio,
+                             found.latency_ms, found.cpu_ms))
 
     def _cut(self, floats: Sequence[str], directory: str) -> None:
         model = Model.load(self.files)
@@ -250,36 +273,60 @@ class Search:
 
     def make(self, command: List[str]) -> str:
         """The chosen model, for good. Returns its directory."""
-        chosen, save_dir = self.found.chosen, self.options.save_dir
+        chosen, refine = self.found.chosen, self.options.refine
+        save_dir = self.options.save_dir
         if chosen.precision != 'int8':
             return self.source.directory
-        if not chosen.floats and not self.options.refine:
+        if not chosen.floats and not refine:
             return self.model_dir
         settings = self.settings.model_copy(deep=True)
         settings.QuantAware.float_weights = sorted(
             {*settings.QuantAware.float_weights, *chosen.floats})
-        if self.options.refine:
+        if refine:
             settings.Quantization.strategy = 'qat'
-        with tempfile.TemporaryDirectory(prefix='act_search_') as work:
+        with writing("--save_dir '%s'" % save_dir), \
+                work_directory(save_dir, '.search_') as work:
             made = os.path.join(work, 'model')
             self._cut(chosen.floats, made)
-            fits = measured.fitting(settings,
-                                    ModelFiles.named(settings.Global, made))
-            if not self.trained or self.options.refine:
-                job.compress(fits, save_dir, command)
+            files = ModelFiles.named(settings.Global, made)
+            settings = measured.fitting(settings, files)
+            if self.trained and not refine:
+                self._keep(settings, files, command)
                 return save_dir
-            beside = os.path.join(os.path.dirname(os.path.abspath(save_dir)),
-                                  '.%s.made' % os.path.basename(save_dir))
-            shutil.rmtree(beside, ignore_errors=True)
-            shutil.copytree(self.model_dir, beside)
-            for name in os.listdir(made):
-                shutil.copyfile(os.path.join(made, name),
-                                os.path.join(beside, name))
-            with open(os.path.join(beside, job.CONFIG), 'w',
-                      encoding='utf-8') as f:
-                f.write(config.dump(fits))
-            replace_directory(beside, save_dir)
+            job.compress(settings, save_dir, command)
+            if not refine:
+                self._compare(files)
         return save_dir
+
+    def _keep(self, settings: config.Settings, files: ModelFiles,
+              command: List[str]) -> None:
+        """Make a result directory of a cut model."""
+        job.write_surroundings(settings, self.source.directory,
+                               self.reader.file, files.directory)
+        record = results.new_record('diagnose.py', command)
+        record.update(runtime.environment())
+        record.update(model_name=settings.name,
+                      model_dir=self.options.save_dir,
+                      model_hash=files.digest(),
+                      config=settings.path,
+                      reference_model_dir=self.source.directory,
+                      strategy=settings.Quantization.strategy,
+                      quantized_ops=len(quantized_ops(Model.load(files))),
+                      device='CPU',
+                      model_size_mb=files.size_mb(),
+                      size_ratio=files.size_mb() / self.source.size_mb())
+        results.write_json(record, os.path.join(files.directory, job.RECORD))
+        replace_directory(files.directory, self.options.save_dir)
+
+    def _compare(self, cut_files: ModelFiles) -> None:
+        """Say so if calibration made another model than was measured."""
+        made = ModelFiles.named(self.settings.Global, self.options.save_dir)
+        found = cut.different(Model.load(cut_files), Model.load(made))
+        if found:
+            print('warning: %d layers, as %s, are not as in the model that was '
+                  "chosen: '%s' was made with other settings, images or "
+                  'versions. What follows is measured on the new one' %
+                  (len(found), found[0], self.model_dir))
 
     def confirm(self) -> None:
         """The chosen model, all int8 and fp32 on validation images, in turn."""
@@ -364,17 +411,20 @@ def search(settings: config.Settings, model_dir: str, options: Options,
     """
     from . import search_chart, search_record
     start = time.perf_counter()
-    check_writable(options.save_dir,
-                   "--save_dir '%s'" % options.save_dir,
-                   directory=True)
+    if options.refine and settings.TrainConfig is None:
+        raise UserError('--refine: %s has no TrainConfig section' %
+                        settings.path)
+    job.check_target(options.save_dir)
     one = Search(settings, model_dir, options)
+    found = one.found
+    one.measure_whole()
     one.costs()
     one.rank()
-    one.measure()
-    found = one.found
+    one.measure_mixed()
     found.chosen = choice.choose(found.candidates, options.max_drop,
                                  options.min_gain)
     if found.chosen:
+        print('chosen: %s' % found.chosen.name, flush=True)
         found.directory = one.make(command)
         one.confirm()
     record = search_record.make(one, options, command,

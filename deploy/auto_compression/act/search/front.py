@@ -58,7 +58,8 @@ def greedy(names: Sequence[str],
            value: Callable[[Floats], float],
            *,
            enough: float = float('inf'),
-           least: float = 0.) -> Iterator[Step]:
+           least: float = 0.,
+           most: float = float('inf')) -> Iterator[Step]:
     """Steps from no layer in float to all that gain.
 
     Args:
@@ -68,6 +69,8 @@ def greedy(names: Sequence[str],
             never twice for the same.
         enough: accuracy at which it ends.
         least: a gain up to this is none (what the accuracy differs by chance).
+        most: ms that all layers in float may cost together; what does not fit
+            any more is not looked at.
 
     Yields:
         the step so far, the first without a layer in float. Its accuracy rises
@@ -83,14 +86,21 @@ def greedy(names: Sequence[str],
     now: Floats = frozenset()
     reached = ask(now)
     yield Step(now, reached, 0.)
-    gains = {n: ask(frozenset([n])) - reached for n in names}
-    while reached < enough and len(now) < len(names):
+    gains = {n: 0. for n in names if cost[n] <= most}
+    gains = {n: ask(frozenset([n])) - reached for n in gains}
+    while reached < enough and gains:
         found = _best(now, reached, gains, cost, ask, least) or \
-            _together(now, reached, gains, cost, ask, least)
+            _together(now, reached, gains, cost, ask, least, most)
         if not found:
             return
         now, reached = found, ask(found)
-        yield Step(now, reached, sum(cost[n] for n in now))
+        spent = sum(cost[n] for n in now)
+        yield Step(now, reached, spent)
+        most_more = most - spent
+        gains = {
+            n: g
+            for n, g in gains.items() if n not in now and cost[n] <= most_more
+        }
 
 
 def _best(now: Floats, reached: float, gains: Dict[str, float],
@@ -98,7 +108,7 @@ def _best(now: Floats, reached: float, gains: Dict[str, float],
           least: float) -> Floats:
     """`now` and the layer with the most gain for a millisecond; nothing if none
     gains."""
-    heap = [(-gains[n] / cost[n], n) for n in gains if n not in now]
+    heap = [(-gains[n] / cost[n], n) for n in gains]
     heapq.heapify(heap)
     fresh = set()
     while heap:
@@ -115,14 +125,36 @@ def _best(now: Floats, reached: float, gains: Dict[str, float],
 
 def _together(now: Floats, reached: float, gains: Mapping[str, float],
               cost: Mapping[str, float], ask: Callable[[Floats], float],
-              least: float) -> Floats:
-    """`now` and the next 2, 4, 8, ... layers by their gains, as few as gain."""
-    order = sorted((n for n in gains if n not in now),
-                   key=lambda n: (-gains[n] / cost[n], cost[n], n))
+              least: float, most: float) -> Floats:
+    """`now` and those of the next 2, 4, 8, ... layers by their gains that gain
+    together; nothing if none do."""
+    left = most - sum(cost[n] for n in now)
+    order = []
+    for name in sorted(gains, key=lambda n: (-gains[n] / cost[n], cost[n], n)):
+        if cost[name] <= left:
+            left -= cost[name]
+            order.append(name)
     size = 2
     while order and size < 2 * len(order):
-        floats = now | frozenset(order[:size])
-        if ask(floats) - reached > least:
-            return floats
+        group = order[:size]
+        value = ask(now | frozenset(group))
+        if value - reached > least:
+            return now | _needed(now, group, ask,
+                                 max(value - least, reached + least))
         size *= 2
     return frozenset()
+
+
+def _needed(now: Floats, group: Sequence[str], ask: Callable[[Floats], float],
+            value: float) -> Floats:
+    """As few layers of a group as are accurate enough beside `now`: halves,
+    quarters, ... that can be done without are left out, the last first."""
+    kept = list(group)
+    size = len(kept) // 2
+    while size:
+        for at in reversed(range(0, len(kept), size)):
+            fewer = kept[:at] + kept[at + size:]
+            if fewer and ask(now | frozenset(fewer)) >= value:
+                kept = fewer
+        size //= 2
+    return frozenset(kept)

@@ -17,6 +17,7 @@ A JSON object with the fields of `results` that say what was run and where, and
 the tables of TABLES, which documents every field of theirs.
 """
 
+import textwrap
 from typing import Any, Dict, List, Sequence, Tuple
 
 from tabulate import tabulate
@@ -56,8 +57,10 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
         Field('cost_ms', 'number', 'ms', 'more in float than in int8'),
         Field('cost_from', 'text', '',
               'profile: of both models; share: of what no layer is named for'),
-        Field('gain', 'number', 'points',
-              'agreement AP when it alone is float'),
+        Field(
+            'gain', 'number', 'points',
+            'agreement AP when it alone is float; null: it costs too much '
+            'to be looked at'),
     ),
     # Of the simulation.
     'steps': (
@@ -142,11 +145,14 @@ def make(search: Any, options: Any, command: Sequence[str],
             'type': n.type,
             'cost_ms': found.costs[n.weight][0],
             'cost_from': found.costs[n.weight][1],
-            'gain': found.gains[n.weight]
-        } for n in found.layers],
+            'gain': found.gains.get(n.weight)
+        } for n in {
+            x.weight: x
+            for x in found.layers
+        }.values()],
         steps=_steps(found.steps),
         candidates=[_candidate(c, found, options) for c in found.candidates],
-        confirmed=found.confirmed or [])
+        confirmed=found.confirmed)
     record['conclusion'] = conclusion(record, found, options)
     results.check(record, schema(), 'search')
     return record
@@ -187,47 +193,94 @@ def _candidate(one: choice.Candidate, found: Any,
     }
 
 
+def signed(value: float) -> str:
+    """Points with their sign; 0 has a plus."""
+    return '%+.2f' % (round(value, 2) + 0.)
+
+
 def conclusion(record: Dict[str, Any], found: Any, options: Any) -> str:
     """One paragraph: what was found, and what to do."""
     asked = 'at most %g points of mAP lost' % options.max_drop
     if options.min_gain:
-        asked += ' and %g times the speed of fp32' % options.min_gain
-    looked = '%d choices of layers were looked at (%d one by one in each ' \
-        'step, %s in all).' % (record['evaluations'],
-                               record['evaluations_linear'],
-                               record['evaluations_exhaustive'])
+        asked += ' and at least %g times the speed of fp32' % options.min_gain
     chosen = found.chosen
     if chosen is None:
         best = choice.nearest(found.candidates, options.max_drop)
-        return ('No model here holds %s. Nearest is %s: %+.2f points, %.2f '
-                'times the speed of fp32. Train (Quantization.strategy qat, or '
-                '--refine with a larger --max_drop), or ask for less. %s' %
-                (asked, best.name, -best.drop, 1 / best.ratio, looked))
-    said = '%s was chosen for %s: %+.2f points and %.2f times the speed of ' \
-        'fp32 on the images to choose on.' % (
-            chosen.name, asked, -chosen.drop, 1 / chosen.ratio)
-    if chosen.precision != 'int8':
-        said += ' No int8 choice that holds that is faster here: run ' \
-            "'%s' with --precision %s." % (found.directory, chosen.precision)
+        return ('No model here has %s. Nearest is %s: %s points and %.2f times '
+                'the speed of fp32. Ask for less with --max_drop or '
+                '--min_gain, or train: --refine. %s' %
+                (asked, best.name, signed(-best.drop), 1 / best.ratio,
+                 _looked(record)))
+    said = [
+        'Asked for: %s. Chosen: %s, %s.' %
+        (asked, chosen.name, _why(chosen, found, options))
+    ]
     rows = {row['model']: row for row in record['confirmed']}
     row = rows[chosen.name]
-    said += ' On %d others: %+.2f points (%+.2f to %+.2f), agreement AP ' \
-        '%.1f' % (row['images'], row['map_difference'],
-                  row['map_difference_low'], row['map_difference_high'],
-                  row['agreement_ap'])
-    if chosen.name != 'int8':
-        said += ' (all int8: %.1f)' % rows['int8']['agreement_ap']
-    said += ', %.2f times the speed of fp32.' % (1 / row['latency_ratio'])
+    said.append(
+        'On %d validation images it has %s points of mAP against fp32 (95 %%: '
+        '%s to %s), agreement AP %.1f%s, and %.2f times the speed.' %
+        (row['images'], signed(row['map_difference']),
+         signed(row['map_difference_low']), signed(
+             row['map_difference_high']), row['agreement_ap'],
+         '' if chosen.name == 'int8' else ' (all int8: %.1f, %.2f times)' %
+         (rows['int8']['agreement_ap'], 1 / rows['int8']['latency_ratio']),
+         1 / row['latency_ratio']))
     if row['map_difference_high'] < -options.max_drop:
-        said += ' There it loses more than that.'
-    if chosen.precision == 'int8':
-        said += " The model: '%s'; config.yml beside it makes it again" % \
-            found.directory
-        if chosen.floats:
-            said += ', with QuantAware.float_weights: [%s]' % ', '.join(
-                record['float_weights'])
-        said += '.'
-    return '%s %s' % (said, looked)
+        said.append('That is more than was asked to be lost: choose on more '
+                    'images (--select_images).')
+    elif row['map_difference'] < -options.max_drop:
+        said.append('These images are too few to tell whether it loses more '
+                    'than was asked.')
+    if chosen.precision != 'int8':
+        said.append("Run '%s' with --precision %s." %
+                    (found.directory, chosen.precision))
+    else:
+        said.append("It lies in '%s'; run.py makes it again with config.yml "
+                    'there%s.' %
+                    (found.directory, ', or with these float_weights'
+                     if record['float_weights'] else ''))
+    said.append(_looked(record))
+    return ' '.join(said)
+
+
+def _why(chosen: choice.Candidate, found: Any, options: Any) -> str:
+    """Why it and no other."""
+    if options.min_gain:
+        return 'which of those agrees with fp32 most'
+    able = [
+        c for c in found.candidates
+        if choice.feasible(c, options.max_drop, options.min_gain)
+    ]
+    if chosen.ratio == min(c.ratio for c in able):
+        why = 'the fastest of those'
+    else:
+        why = 'which agrees with fp32 most of those that are as fast as the ' \
+            'fastest but for %g %%' % (100 * choice.NOISE)
+    if chosen.precision != 'int8':
+        why += '; no int8 model is faster here'
+    return why
+
+
+def _looked(record: Dict[str, Any]) -> str:
+    """What the search took."""
+    count = record['evaluations']
+    if count <= 1:
+        return 'Layers were not searched: in float, any would make int8 ' \
+            'slower than what was measured already.'
+    return '%d choices of layers were looked at; layer by layer in each step ' \
+        'would be %d, all %s.' % (count, record['evaluations_linear'],
+                                  record['evaluations_exhaustive'])
+
+
+def yaml_lines(weights: Sequence[str]) -> str:
+    """The section that leaves these weights in float."""
+    return 'QuantAware:\n' + textwrap.fill('[%s]' % ', '.join(weights),
+                                           80,
+                                           initial_indent='  float_weights: ',
+                                           subsequent_indent=' ' * 18,
+                                           break_long_words=False,
+                                           break_on_hyphens=False)
 
 
 def tables(record: Dict[str, Any]) -> str:
@@ -235,7 +288,7 @@ def tables(record: Dict[str, Any]) -> str:
     first = [[
         '%s%s' % (row['model'], ' *' if row['chosen'] else ''),
         '%.2f' % row['map'],
-        '%+.2f' % -row['map_drop'],
+        signed(-row['map_drop']),
         '%.2f' % row['agreement_ap'],
         '%.2f' % row['latency_ms'],
         '%.2f' % (1 / row['latency_ratio']), 'yes' if row['feasible'] else 'no'
@@ -254,9 +307,9 @@ def tables(record: Dict[str, Any]) -> str:
                 [[
                     row['model'],
                     '%.2f' % row['map'],
-                    '%+.2f' % row['map_difference'],
-                    '%+.2f to %+.2f' %
-                    (row['map_difference_low'], row['map_difference_high']),
+                    signed(row['map_difference']),
+                    '%s to %s' % (signed(row['map_difference_low']),
+                                  signed(row['map_difference_high'])),
                     '%.2f' % row['agreement_ap'],
                     '%.2f' % row['latency_ms'],
                     '%.2f' % (1 / row['latency_ratio'])
@@ -270,5 +323,11 @@ def tables(record: Dict[str, Any]) -> str:
     if shared:
         parts.append('%d of %d layers are not told apart by the profile: their '
                      'cost is a share.' % (shared, len(record['layers'])))
-    parts.append(record['conclusion'])
+    parts.append(
+        textwrap.fill(record['conclusion'],
+                      100,
+                      break_long_words=False,
+                      break_on_hyphens=False))
+    if record['float_weights']:
+        parts.append(yaml_lines(record['float_weights']))
     return '\n\n'.join(parts)

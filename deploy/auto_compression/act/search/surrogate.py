@@ -18,6 +18,7 @@ A guess that saves measuring each choice of layers: reorders between int8 and
 float depend on the neighbours. What is chosen by it is measured.
 """
 
+import math
 from collections import defaultdict
 from typing import Dict, Sequence, Tuple
 
@@ -38,37 +39,35 @@ def costs(plain: Profile, int8: Profile,
         int8: of the quantized one, with the same number of threads.
         layers: those that are quantized.
 
-    A layer that the profiles do not name gets its share, by its part of these
-    layers' weights, of what the named ones leave of the difference.
+    A layer that one profile does not name saves what the others save of their
+    time in float; if neither does, its time in float is that of the others for
+    a weight of this size.
     """
     before, after = by_weight(plain, layers), by_weight(int8, layers)
     names = list(dict.fromkeys(layer.weight for layer in layers))
-    named = {
-        n: before[n] - after[n]
-        for n in names if n in before and n in after
-    }
-    left = {}
-    for layer in layers:
-        if layer.weight not in named:
-            size = 1
-            for length in layer.shape:
-                size *= length
-            left[layer.weight] = size
-    rest = sum(before.values()) - sum(after.values()) - sum(named.values())
+    size = {layer.weight: math.prod(layer.shape) for layer in layers}
+    named = [n for n in names if n in before and n in after]
+    if named:
+        spent = sum(before[n] for n in named)
+        saved = max(spent - sum(after[n] for n in named), 0.)
+    else:
+        spent = plain.operators_ms
+        saved = max(spent - int8.operators_ms, 0.)
+    each = spent / sum(size[n] for n in named or names)
     found = {}
     for name in names:
-        if name in named:
-            found[name] = max(named[name], LEAST_MS), PROFILED
+        if name in before and name in after:
+            cost, origin = before[name] - after[name], PROFILED
         else:
-            share = rest * left[name] / sum(left.values())
-            found[name] = max(share, LEAST_MS), SHARED
+            ms = before.get(name, each * size[name])
+            cost, origin = ms * saved / spent, SHARED
+        found[name] = max(cost, LEAST_MS), origin
     return found
 
 
 def by_weight(profile: Profile,
               layers: Sequence[QuantizedLayer]) -> Dict[str, float]:
-    """{weight: milliseconds of its layers, reorders included}; under '' those
-    of layers that have a weight without a name."""
+    """{weight: milliseconds of its layers, reorders included}."""
     # What stands for a linear layer in int8 is named after its output.
     names = {layer.output + '.weight': layer.weight for layer in layers}
     wanted = {layer.weight for layer in layers}
