@@ -432,7 +432,11 @@ def search(settings: config.Settings, model_dir: str, options: Options,
                                 time.perf_counter() - start)
     path = options.output_json or os.path.join(options.output_dir, RECORD)
     picture = os.path.join(options.output_dir, PICTURE)
-    search_chart.draw(picture, found, options.max_drop)
+    search_chart.draw(
+        picture, found, options.max_drop, options.min_gain,
+        '%s: chosen on %d training images, %d thread%s' %
+        (settings.name, len(
+            one.select.records), one.threads, '' if one.threads == 1 else 's'))
     search_record.write(record, path)
     print(search_record.tables(record))
     print('\npicture: %s\nrecord: %s' % (picture, path))
