@@ -123,6 +123,29 @@ def share(text: str) -> float:
     return value
 
 
+def percent(text: str) -> float:
+    """argparse type for numbers from 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError("'%s' is not a number from 0 to 100" %
+                                         text)
+    return value
+
+
+def ratio(text: str) -> float:
+    """argparse type for numbers above 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 1 < value < float('inf'):
+        raise argparse.ArgumentTypeError("'%s' is not a number above 1" % text)
+    return value
+
+
 def path(text: str) -> str:
     """argparse type for files and directories."""
     if not text.strip() or '\0' in text:
