@@ -34,7 +34,7 @@ from act import cli, config, evaluate, export, results
 from act.compress import job
 from act.profile import run as profile
 from act.report import make
-from act.search import layers
+from act.search import floats, layers
 from act.shapes import ranges
 from conftest import PROJECT, ROOT, YAML
 
@@ -52,7 +52,7 @@ MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv',
 MADE_FILES = {
     job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES,
     ranges.NAME, profile.RECORD, profile.PICTURE, layers.JOURNAL, layers.RECORD,
-    layers.PICTURE, make.PAGE, make.MARKDOWN
+    layers.PICTURE, floats.RECORD, floats.PICTURE, make.PAGE, make.MARKDOWN
 }.union(export.FILES)
 SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'png',
             'pdmodel', 'pdiparams')

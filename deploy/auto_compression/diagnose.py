@@ -238,6 +238,9 @@ def _add_floats(parser: argparse.ArgumentParser) -> None:
     cli.add_flag(parser,
                  '--fresh',
                  help='try all anew, also what is known from an earlier run')
+    cli.add_flag(parser,
+                 '--skip_bad_images',
+                 help='leave out images that are missing or broken')
     parser.add_argument('--save_dir',
                         type=cli.path,
                         help='for the chosen model (default: the model\'s '
@@ -256,6 +259,7 @@ def _floats(args: argparse.Namespace) -> None:
                              threads=args.cpu_threads,
                              refine=args.refine,
                              fresh=args.fresh,
+                             skip_bad_images=args.skip_bad_images,
                              save_dir=args.save_dir
                              or os.path.normpath(model_path) + '_search',
                              output_dir=args.output_dir,

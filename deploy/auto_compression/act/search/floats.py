@@ -65,6 +65,7 @@ class Options:
     threads: Optional[int] = None
     refine: bool = False
     fresh: bool = False
+    skip_bad_images: bool = False
     save_dir: str = 'output/search_model'
     output_dir: str = 'output/search'
     output_json: Optional[str] = None
@@ -104,7 +105,7 @@ class Search:
                 'export it again: %s' %
                 (float_dir, settings.path, ModelFiles(float_dir).remedy()))
         self.source = ModelFiles.named(settings.Global, float_dir).check()
-        self.reader = data.open_reader(settings.Reader)
+        self.reader = data.open_reader(settings.Reader, options.skip_bad_images)
         self.threads = options.threads or settings.Deploy.cpu.threads or \
             runtime.cpu_count()
         self.plain = plan_of(settings, float_dir,

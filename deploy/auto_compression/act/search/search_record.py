@@ -25,6 +25,7 @@ from tabulate import tabulate
 from .. import results, runtime
 from ..results import Field
 from . import choice, front
+from .layers_words import yaml_lines
 from .surrogate import SHARED
 
 _WHAT = tuple(f for group in ('what', 'environment')
@@ -271,16 +272,6 @@ def _looked(record: Dict[str, Any]) -> str:
     return '%d choices of layers were looked at; layer by layer in each step ' \
         'would be %d, all %s.' % (count, record['evaluations_linear'],
                                   record['evaluations_exhaustive'])
-
-
-def yaml_lines(weights: Sequence[str]) -> str:
-    """The section that leaves these weights in float."""
-    return 'QuantAware:\n' + textwrap.fill('[%s]' % ', '.join(weights),
-                                           80,
-                                           initial_indent='  float_weights: ',
-                                           subsequent_indent=' ' * 18,
-                                           break_long_words=False,
-                                           break_on_hyphens=False)
 
 
 def tables(record: Dict[str, Any]) -> str:
