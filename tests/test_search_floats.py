@@ -30,11 +30,10 @@ from act.compress import job
 from act.errors import UserError
 from act.predictor import plan
 from act.program.inspect import count_types, quantized_ops
-from act.program.model import Model, ModelFiles
+from act.program.model import Model, ModelFiles, static_mode
 from act.search import choice, cut, floats, measured, search_record, surrogate
 from act.search.simulation import QuantizedLayer, Simulation
 from conftest import PROJECT, YAML, annotate, call_script
-from test_simulation import outputs, same
 
 CHANNEL, TIMES = 3, 1000
 WEIGHTS = ['stem', 'depthwise', 'point', 'head', 'class', 'box']
@@ -115,6 +114,24 @@ def feed(settings_of, made):
     reader = data.open_reader(settings_of.Reader)
     return data.feed(reader.pipeline(reader.train().records[:1]),
                      Model.load(ModelFiles(made)).inputs(), None, 'test')
+
+
+def outputs(directory, feed):
+    """Of the program as it is saved, operator by operator."""
+    import paddle
+    model = Model.load(ModelFiles(directory))
+    exe = paddle.static.Executor(paddle.CPUPlace())
+    with static_mode(paddle), paddle.static.scope_guard(model.scope):
+        values = exe.run(model.program,
+                         feed=dict(feed),
+                         fetch_list=[v.name for v in model.outputs()],
+                         return_numpy=False)
+    return [np.array(v) for v in values]
+
+
+def same(found, wanted):
+    for one, two in zip(found, wanted):
+        np.testing.assert_array_equal(one, two)
 
 
 def cut_to(directory, made, weights, source=None):
