@@ -30,7 +30,7 @@ from collections import Counter
 import pydantic
 import pytest
 import yaml
-from act import cli, config, evaluate, export, results
+from act import cli, config, deploy, evaluate, export, results
 from act.compress import job
 from act.profile import run as profile
 from act.report import make
@@ -52,8 +52,10 @@ MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv',
 MADE_FILES = {
     job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES,
     ranges.NAME, profile.RECORD, profile.PICTURE, layers.JOURNAL, layers.RECORD,
-    layers.PICTURE, floats.RECORD, floats.PICTURE, make.PAGE, make.MARKDOWN
-}.union(export.FILES)
+    layers.PICTURE, floats.RECORD, floats.PICTURE, make.PAGE, make.MARKDOWN,
+    deploy.RECORD, deploy.OPERATORS, 'model.json'
+}.union(export.FILES, (task + end for task in ('passes', 'ops')
+                       for end in ('.json', '.png', '.yml')))
 SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'png',
             'pdmodel', 'pdiparams')
 KEY_HEADERS = ('Key', '键')

@@ -237,6 +237,20 @@ def test_a_row_under_other_conditions_is_not_the_same(tmp_path):
     assert 'Not measured alike' in note and 'threads (1, 2)' in note
 
 
+def test_a_model_is_not_compared_with_itself(tmp_path):
+    """bf16 is compared with fp32 of the same directory, and that one is not
+    there: another run in bf16 is no reference."""
+    same = dict(precision='bf16',
+                reference_model_dir='inference_model/detector')
+    for name, threads in (('a', 1), ('b', 2)):
+        records.save(records.evaluation(threads=threads, **same), tmp_path,
+                     name, 'record.json')
+    assert not gather.gather([str(tmp_path)]).pairs
+    path = records.save(records.evaluation(), tmp_path, 'c', 'record.json')
+    pairs = gather.gather([str(tmp_path)]).pairs
+    assert [p.reference.path for p in pairs] == [path, path]
+
+
 def test_labels_differ_whatever_the_records(tmp_path):
     random.seed(0)
     made = []

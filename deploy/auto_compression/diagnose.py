@@ -16,6 +16,8 @@
 Examples:
     python diagnose.py profile --model_path output/picodet_s_320_lcnet_qat \\
         --compare inference_model/picodet_s_320_lcnet_demo
+    python diagnose.py passes --model_path output/rtdetr --as_saved
+    python diagnose.py ops --model_path output/picodet_s_320_lcnet_qat
     python diagnose.py layers --model_path output/picodet_s_320_lcnet_qat
     python diagnose.py search --model_path output/picodet_s_320_lcnet_qat \\
         --max_drop 0.3
@@ -79,6 +81,93 @@ def _profile(args: argparse.Namespace) -> None:
                           output_json=args.output_json,
                           rewrites=faster.chosen(args.no_rewrite))
     run.profile(settings, model_path, options, sys.argv, args.compare)
+
+
+def _add_guilty(parser: argparse.ArgumentParser, name: str, *more: str) -> None:
+    """The options of a search for what is guilty."""
+    cli.add_model(parser, *more)
+    parser.add_argument('--criterion',
+                        default='accuracy',
+                        choices=['accuracy', 'speed'],
+                        help='what is looked for (default: accuracy)')
+    parser.add_argument('--num_images',
+                        type=cli.positive,
+                        default=8,
+                        help='images of a probe (default: 8)')
+    parser.add_argument(
+        '--min_agreement',
+        type=cli.percent,
+        help='agreement AP with the unoptimized program that is good, in '
+        'percent (default: fp32 99, fp16 and bf16 97, int8 94)')
+    parser.add_argument('--min_speedup',
+                        type=cli.ratio,
+                        default=1.05,
+                        help='that is a gain (default: 1.05)')
+    cli.add_flag(parser,
+                 '--as_saved',
+                 help="the model as Paddle alone runs it, not this project's "
+                 'prepared copy')
+    parser.add_argument('--confirm_images',
+                        type=cli.positive,
+                        default=100,
+                        help='images for the mAP at the end (default: 100)')
+    cli.add_flag(parser,
+                 '--fresh',
+                 help='try all anew, also what is known from an earlier run')
+    _add_outputs(parser, name)
+
+
+def _options(args: argparse.Namespace, **more: Any) -> Any:
+    from act.program import faster
+    from act.search import trial
+    return trial.Options(precision=args.precision,
+                         use_mkldnn=args.use_mkldnn,
+                         threads=args.cpu_threads,
+                         batch_size=args.batch_size,
+                         rewrites=faster.chosen(args.no_rewrite),
+                         criterion=args.criterion,
+                         num_images=args.num_images,
+                         min_agreement=args.min_agreement,
+                         min_speedup=args.min_speedup,
+                         as_saved=args.as_saved,
+                         confirm_images=args.confirm_images,
+                         fresh=args.fresh,
+                         output_dir=args.output_dir,
+                         output_json=args.output_json,
+                         **more)
+
+
+def _add_passes(parser: argparse.ArgumentParser) -> None:
+    _add_guilty(parser, 'passes')
+
+
+def _passes(args: argparse.Namespace) -> None:
+    settings, model_path = _find(args)
+    from act.search import passes
+    passes.search(settings, model_path, _options(args), sys.argv)
+
+
+def _add_ops(parser: argparse.ArgumentParser) -> None:
+    _add_guilty(parser, 'ops', 'fp16')
+    parser.add_argument('--device',
+                        default='CPU',
+                        choices=['CPU', 'GPU'],
+                        help='where to run (default: CPU)')
+    cli.add_flag(parser, '--use_trt', help='TensorRT, on the GPU')
+    parser.add_argument(
+        '--types',
+        nargs='+',
+        metavar='TYPE',
+        help='put these into int8 beside the configured ones (default: all '
+        'that oneDNN can quantize; of the GPU: all that TensorRT may get)')
+
+
+def _ops(args: argparse.Namespace) -> None:
+    settings, model_path = _find(args)
+    from act.search import ops
+    ops.search(settings, model_path,
+               _options(args, device=args.device, use_trt=args.use_trt),
+               sys.argv, args.types)
 
 
 def _add_layers(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +272,10 @@ TASKS: Dict[str, Tuple[str, Callable, Callable]] = {
     'profile':
     ('where the time of a deployed model goes, by operator and by layer, what '
      'really ran, and why it is slow', _add_profile, _profile),
+    'passes':
+    ('which IR passes make a model wrong or slow', _add_passes, _passes),
+    'ops': ('which operator types make a model wrong or slow in int8, or in '
+            'TensorRT', _add_ops, _ops),
     'layers': ('which layers lose accuracy when they are quantized, and why',
                _add_layers, _layers),
     'search':

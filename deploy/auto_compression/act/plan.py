@@ -68,6 +68,8 @@ class Plan:
     batch_size: int = 1
     bf16: bool = False  # layers that are not int8 compute in it
     tensorrt: Optional[Tensorrt] = None
+    as_saved: bool = False  # the model as the user has it, not prepared
+    optimize: bool = True  # run the IR passes
 
     @property
     def backend(self) -> str:
@@ -81,6 +83,14 @@ class Plan:
         if self.device == 'GPU':
             return None
         return 'bf16' if self.bf16 else 'fp32'
+
+    @property
+    def int8_types(self) -> Set[str]:
+        """The types that oneDNN's int8 pass is asked for."""
+        if self.precision != 'int8':
+            return set()
+        # A prepared program has int8 linear layers already (program.linear).
+        return set(self.op_types) - (set() if self.as_saved else {'fc'})
 
     @property
     def row(self) -> capability.Row:
@@ -214,7 +224,8 @@ def plan(files: ModelFiles,
                 quantized=types,
                 postprocess=postprocess,
                 device=device,
-                batch_size=batch_size)
+                batch_size=batch_size,
+                as_saved=not prepare)
     if asked.engine == capability.TENSORRT:
         trt_options = trt_options or TensorrtSection()
         for error in tensorrt.wrong_names(trt_options, where):

@@ -64,7 +64,7 @@ def build_config(plan: Plan,
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(plan.threads)
     config.enable_memory_optim()
-    config.switch_ir_optim(True)
+    config.switch_ir_optim(plan.optimize)
     if plan.device == 'GPU':
         _for_gpu(config, plan)
     else:
@@ -92,13 +92,10 @@ def _for_cpu(config: Any, plan: Plan) -> None:
     if plan.precision in ('int8', 'bf16') and not plan.op_types:
         raise UserError("%s needs its operator types named: oneDNN's default "
                         'set spoils box decoding' % plan.precision)
-    if plan.precision == 'int8':
-        # The program has int8 linear layers already (program.linear). Without a
-        # set, box decoding goes int8 and the boxes are garbage.
-        types = set(plan.op_types) - {'fc'}
-        if types:
-            config.enable_mkldnn_int8(types)
-    elif plan.precision == 'bf16':
+    # Without a set, box decoding goes int8 and the boxes are garbage.
+    if plan.int8_types:
+        config.enable_mkldnn_int8(plan.int8_types)
+    if plan.precision == 'bf16':
         config.enable_mkldnn_bfloat16()
         # With the default set, "operator < reshape2 > error".
         config.set_bfloat16_op(set(plan.op_types))
@@ -213,6 +210,10 @@ class Predictor:
         """
         self._predictor.register_output_hook(
             lambda _, name, tensor: call(name, tensor))
+
+    def on_type(self, call: Callable[[str], None]) -> None:
+        """The same, called with the type of the operator."""
+        self._predictor.register_output_hook(lambda kind, *_: call(kind))
 
     def outputs(self) -> List[np.ndarray]:
         """Copy the outputs out, in the model's order."""

@@ -113,7 +113,7 @@ def need_whole(what: str) -> None:
     if not found.whole:
         raise UserError(
             '%s needs paddlepaddle %s, found %s, with which models are '
-            'evaluated and profiled on the CPU, and that is all: use the '
+            'evaluated and diagnosed on the CPU, and that is all: use the '
             'environment that `make setup` makes' %
             (what, PADDLE, found.version))
 

@@ -15,7 +15,7 @@
 one table.
 
 With 2.6.2 everything works: it is the last version on which PaddleSlim 2.6.0
-runs, and models are made with it. With 3.3.1 they are evaluated and profiled,
+runs, and models are made with it. With 3.3.1 they are evaluated and diagnosed,
 on the CPU. What differs there is a field of its row, so that no other module
 asks for a version.
 

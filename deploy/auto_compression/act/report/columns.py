@@ -106,6 +106,11 @@ RESULTS = (
     _plain('Threads', 'threads'),
     _plain('Batch', 'batch_size'),
 )
+# Of them, what a terminal has room for.
+BRIEF = tuple(column for column in RESULTS
+              if column.field in ('model_name', 'map', 'map_difference',
+                                  'agreement_ap', 'latency_ms_p50',
+                                  'latency_ratio', 'model_size_mb'))
 ACCURACY = (_LABEL,
             *(_plain(title, name)
               for name, title in (('map', 'mAP'), ('ap50', 'AP50'),

@@ -236,9 +236,10 @@ def _pairs(rows: Sequence[Entry]) -> Iterator[Pair]:
     """Each row that names a reference, and the row that fits best."""
     for entry in rows:
         wanted = _directory(entry, 'reference_model_dir')
+        same = wanted == _directory(entry, 'model_dir')
         found = [
-            r for r in rows if wanted and r is not entry
-            and _directory(r, 'model_dir') == wanted
+            r for r in rows if wanted and _directory(r, 'model_dir') == wanted
+            and not (same and r.get('precision') == entry.get('precision'))
         ]
         if found:
             yield Pair(entry, max(found, key=lambda r: _likeness(entry, r)))

@@ -47,7 +47,7 @@ def make(paths: Sequence[str], output_dir: str) -> str:
         with files.writing(what):
             files.write_whole(path, render(found).encode('utf-8'))
         written.append(path)
-    for table in (columns.table(columns.RESULTS, found.rows),
+    for table in (columns.table(columns.BRIEF, found.rows),
                   columns.table(columns.FAILED, found.failed)):
         if table.rows:
             print(_text(table), end='\n\n')
@@ -65,6 +65,6 @@ def _text(table: columns.Table) -> str:
         headers=[h.title for h in table.headers],
         tablefmt='simple',
         disable_numparse=True,
-        maxheadercolwidths=14,
-        maxcolwidths=40,
+        maxheadercolwidths=12,
+        maxcolwidths=60,
         colalign=['right' if h.number else 'left' for h in table.headers])

@@ -1,0 +1,227 @@
+# Copyright (c) 2026 PaddlePaddle Authors. All Rights Reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Searches for guilty passes and operator types on real models."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from act import config, data
+from act.errors import UserError
+from act.plan import plan
+from act.predictor import Predictor
+from act.program.model import Model, ModelFiles
+from act.search import evidence, ops, passes, present, probe, trial
+from conftest import PROJECT, YAML
+
+
+@pytest.fixture(scope='module')
+def small(small_settings, small_detector, trained):
+    """The small detector's settings, and its directory in int8."""
+    from act.cli import parse_overrides
+    return config.load(YAML, parse_overrides(small_settings)), os.path.join(
+        trained, 'run')
+
+
+def options(place, **more):
+    return trial.Options(threads=1,
+                         num_images=4,
+                         confirm_images=6,
+                         output_dir=str(place),
+                         **more)
+
+
+def content(*parts):
+    with open(os.path.join(*map(str, parts)), encoding='utf-8') as f:
+        return f.read()
+
+
+def test_oneDNN_quantizes_these_types(small):
+    """And refuses others: the list is Paddle's."""
+    settings, model = small
+    made = plan(ModelFiles(model), settings.Deploy.cpu, threads=1)
+    for name in ops.QUANTIZABLE:
+        Predictor(replace(made, op_types=[name]))
+    with pytest.raises(UserError, match='cannot run'):
+        Predictor(replace(made, op_types=['softmax']))
+
+
+def test_a_model_that_is_right_takes_one_probe(small, small_detector, tmp_path,
+                                               capsys):
+    settings, model = small
+    for directory in (small_detector, model):
+        record = passes.search(settings, directory,
+                               options(tmp_path / os.path.basename(directory)),
+                               ['diagnose.py', 'passes'])
+        assert len(record['probes']) == 1 and record['probes'][0]['good']
+        assert record['culprits'] == [] and record['yaml'] == ''
+        assert 'Nothing is wrong' in record['conclusion']
+    assert 'Nothing is wrong' in capsys.readouterr().out
+
+
+def test_the_type_that_breaks_the_model_is_found(small, tmp_path, capsys):
+    """Of all that oneDNN would put into int8, as it does by default."""
+    settings, model = small
+    record = ops.search(settings, model, options(tmp_path),
+                        ['diagnose.py', 'ops'])
+    found = {row['item'] for row in record['culprits']}
+    configured = set(settings.Deploy.cpu.int8_ops)
+    assert not record['probes'][0]['good']
+    assert found and not found & configured
+    assert any(p['good'] and set(p['out']) == found for p in record['probes'])
+    print('guilty: %s, %d probes of %d types' %
+          (sorted(found), len(record['probes']), len(record['items'])))
+    assert len(record['probes']) < 2 + 4 * (1 + len(found))
+    # By mAP, on more images, the same.
+    rows = {row['form']: row for row in record['confirmed']}
+    assert rows[evidence.AFTER]['map'] > rows[evidence.BEFORE]['map'] + 1
+    assert rows[evidence.AFTER]['int8_layers'] == 8
+    said = capsys.readouterr().out
+    assert record['conclusion'] in said
+    assert content(tmp_path, 'ops.yml') == record['yaml']
+    for name in found:
+        assert name in record['yaml']
+    assert os.path.getsize(str(tmp_path / 'ops.png')) > 5000
+    assert json.loads(content(tmp_path, 'ops.json'))['task'] == 'ops'
+    # Asked again, all is known.
+    before = content(tmp_path, trial.JOURNAL)
+    again = ops.search(settings, model, options(tmp_path), ['x'])
+    assert again['probes'] == record['probes']
+    assert content(tmp_path, trial.JOURNAL) == before
+
+
+def test_a_search_that_was_killed_goes_on(small, tmp_path):
+    settings, model = small
+    path = str(tmp_path / 'config.yml')
+    with open(path, 'w') as f:
+        f.write(config.dump(settings))
+
+    def start():
+        return subprocess.Popen([
+            sys.executable,
+            os.path.join(PROJECT, 'diagnose.py'), 'ops', '--config_path', path,
+            '--reader_config', settings.Reader.file, '--model_path', model,
+            '--cpu_threads', '1', '--num_images', '4', '--confirm_images', '6',
+            '--output_dir',
+            str(tmp_path / 'out')
+        ],
+                                stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT,
+                                encoding='utf-8')
+
+    journal = str(tmp_path / 'out' / trial.JOURNAL)
+    process = start()
+    while process.poll() is None:
+        if os.path.exists(journal) and content(journal).count('\n') >= 4:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.05)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = content(journal)
+    process = start()
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    after = content(journal)
+    assert after.startswith(kept[:kept.rindex('\n') + 1])
+    keys = [json.dumps(json.loads(x)[0]) for x in after.splitlines()[1:]]
+    assert len(keys) == len(set(keys))
+    assert 'were known from' in said
+
+
+def test_what_a_probe_that_fails_tells(small, tmp_path):
+    settings, model = small
+    made = plan(ModelFiles(model), settings.Deploy.cpu, threads=1)
+    reader = data.open_reader(settings.Reader)
+    record = reader.val().records[0]
+    batch = reader.pipeline([record])
+    images = [
+        probe.Images((record.id, ),
+                     data.feed(batch,
+                               Model.load(made.files).inputs(), None, 'x'), {
+                                   k: v
+                                   for k, v in batch.items() if k != 'image'
+                               })
+    ]
+    done = probe.run([made, made], images, rounds=3)
+    assert done.ran and len(done.detections) == 1
+    assert [len(ms) for ms in done.ms] == [3, 3]
+    wrong = replace(made, op_types=['softmax'])
+    assert not probe.run([wrong], images).ran
+    late = probe.run([made], images, limit=0.05)
+    assert not late.ran and 'not done after' in late.end
+    gone = replace(made, files=ModelFiles(str(tmp_path / 'none')))
+    assert not probe.run([gone], images).ran
+
+
+def test_a_crash_is_a_result(small, monkeypatch, tmp_path):
+    settings, model = small
+    made = plan(ModelFiles(model), settings.Deploy.cpu, threads=1)
+    # A process that ends as one of Paddle's does.
+    package = tmp_path / 'act' / 'search'
+    package.mkdir(parents=True)
+    for place in (package.parent, package):
+        (place / '__init__.py').write_text('')
+    (package / 'probe.py'
+     ).write_text('import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n')
+    monkeypatch.setattr(probe.child, 'environment',
+                        lambda: dict(os.environ, PYTHONPATH=str(tmp_path)))
+    monkeypatch.chdir(tmp_path)
+    assert probe.run([made], []).end == 'crashed: signal 11 (SIGSEGV)'
+
+
+def test_types_that_run(small):
+    settings, model = small
+    made = plan(ModelFiles(model), settings.Deploy.cpu, threads=1, rewrites=())
+    reader = data.open_reader(settings.Reader)
+    feed = data.feed(reader.pipeline(reader.val().records[:1]),
+                     Model.load(made.files).inputs(), None, 'x')
+    found = present.run(made, feed)
+    assert 'fused_conv2d' in found and len(found) == len(set(found))
+    assert present.run(replace(made, op_types=['softmax']), feed) is None
+
+
+@pytest.mark.parametrize('more, words', [
+    (dict(types=['softmaxx']), ["'softmaxx'"]),
+    (dict(use_trt=True), ['--use_trt']),
+])
+def test_ops_refuses(small, tmp_path, more, words):
+    settings, model = small
+    types = more.pop('types', None)
+    with pytest.raises(UserError) as caught:
+        ops.search(settings, model, options(tmp_path, **more), ['x'], types)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_ops_needs_a_quantized_model(small, small_detector, tmp_path):
+    with pytest.raises(UserError, match='runs in fp32'):
+        ops.search(small[0], small_detector, options(tmp_path), ['x'])
+
+
+def test_speed_of_a_model_that_has_no_slow_pass(small, small_detector,
+                                                tmp_path):
+    """No gain of a half is to be had by leaving passes out."""
+    record = passes.search(
+        small[0], small_detector,
+        options(tmp_path, criterion=trial.SPEED, min_speedup=1.5), ['x'])
+    assert record['culprits'] == []
+    assert 'No pass is to blame' in record['conclusion']
+    assert all(p['speedup'] for p in record['probes'] if p['end'] == 'ran')
+    assert os.path.exists(str(tmp_path / 'passes.png'))
