@@ -291,6 +291,8 @@ def append(path, content):
      ['is a file', 'export.py']),
     (lambda m: os.remove(m.model_path), ['model.pdmodel', 'does not exist']),
     (lambda m: os.remove(m.params_path), ['model.pdiparams', 'does not exist']),
+    (lambda m: os.rename(m.model_path, m.model_path[:-len('pdmodel')] + 'json'),
+     ['model.json', 'Paddle 3', 'export.py']),
     (lambda m: os.truncate(m.params_path, 0), ['model.pdiparams', 'is empty']),
     (lambda m: cut(m.model_path, 1), ['model.pdmodel', 'truncated']),
     (lambda m: cut(m.params_path, 1), ['model.pdiparams', 'truncated']),

@@ -18,8 +18,9 @@ import subprocess
 import sys
 
 import pytest
-from act import runtime
+from act import runtime, versions
 from act.errors import UserError
+from act.plan import cpu_passes
 from conftest import PROJECT
 
 
@@ -59,11 +60,40 @@ def test_native_output_is_caught_and_comes_back(capfd):
     assert sink_closed
 
 
+def pretend(monkeypatch, **packages):
+    """These packages are installed, and no others."""
+    monkeypatch.setattr(runtime, 'version', lambda name: packages.get(name, ''))
+
+
 def test_another_paddle_is_refused(monkeypatch):
     monkeypatch.setattr(runtime, '_prepared', False)
-    monkeypatch.setattr(runtime, 'PADDLE', '9.9.9')
-    with pytest.raises(UserError, match='paddlepaddle 9.9.9 is needed, found'):
+    pretend(monkeypatch, paddlepaddle='9.9.9')
+    with pytest.raises(UserError, match='2.6.2 is needed, found 9.9.9'):
         runtime.prepare()
+    pretend(monkeypatch)
+    with pytest.raises(UserError, match='2.6.2 is needed, found none'):
+        runtime.prepare()
+
+
+def test_paddle_3_runs_models_on_the_cpu_only(monkeypatch):
+    runtime.need_whole('it')
+    pretend(monkeypatch, paddlepaddle='3.3.1')
+    assert runtime.installed().version == '3.3.1'
+    with pytest.raises(UserError, match='it needs paddlepaddle 2.6.2, found'):
+        runtime.need_whole('it')
+    pretend(monkeypatch, **{'paddlepaddle-gpu': '3.3.1'})
+    with pytest.raises(UserError, match='2.6.2 is needed, found 3.3.1'):
+        runtime.installed()
+
+
+def test_passes_that_were_renamed():
+    """The table's keys are passes of 2.6.2; tests/paddle3 tells what has become
+    of them."""
+    known = cpu_passes()
+    assert runtime.installed().passes == {}
+    for row in versions.TABLE.values():
+        assert set(row.passes) <= known
+        assert row.pass_name('fc_fuse_pass') == 'fc_fuse_pass'
 
 
 def test_a_directory_without_ppdet_is_refused(tmp_path):

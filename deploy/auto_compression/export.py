@@ -106,12 +106,13 @@ def optimize(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
+    from act import config, runtime
+    runtime.need_whole('export.py')
     if args.optimize:
         optimize(args)
         return
     if args.model_path:
         raise UserError('--model_path: is for --optimize; leave it out')
-    from act import config
     from act.export import configured, export_model
     source, options = args.config, {}
     if args.config_path:

@@ -73,7 +73,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from act import config, files, ranks, results
+    from act import config, files, ranks, results, runtime
+    runtime.need_whole('run.py')
     launched = ranks.join()
     settings = config.load(args.config_path, cli.parse_overrides(args.opt),
                            args.reader)

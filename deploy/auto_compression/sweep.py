@@ -61,6 +61,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from act import runtime
+    runtime.need_whole('sweep.py')
     from act.sweep import run, steps
     failures = run.sweep(
         args.config_path,

@@ -176,6 +176,9 @@ def plan(files: ModelFiles,
             model that has none.
     """
     noted = (refusals or Refusals()).noted
+    if device == 'GPU':
+        with noted():
+            runtime.need_whole('--device GPU')
     model = Model.load(files)
     postprocess = PostProcess()
     with noted():
@@ -242,7 +245,7 @@ def plan(files: ModelFiles,
     with noted():
         made = replace(made,
                        bf16=_bf16(made.precision, options),
-                       deleted_passes=list(options.deleted_passes),
+                       deleted_passes=_deleted_passes(options),
                        op_types=_op_types(made, options, where, check_types))
     if not prepare or made.precision == capability.SIMULATED or \
             not made.mkldnn:
@@ -304,10 +307,16 @@ def wrong_names(options: CpuSection, where: str) -> Iterator[UserError]:
                 yield unknown('operator type', name, known,
                               '%s: Deploy.cpu.%s' % (where, key))
     passes = cpu_passes() if options.deleted_passes else set()
-    for name in options.deleted_passes:
-        if name not in passes:
+    for name, here in zip(options.deleted_passes, _deleted_passes(options)):
+        if here not in passes:
             yield unknown('IR pass', name, passes,
                           '%s: Deploy.cpu.deleted_passes' % where)
+
+
+def _deleted_passes(options: CpuSection) -> List[str]:
+    """Deploy.cpu.deleted_passes under the names of the installed Paddle."""
+    here = runtime.installed()
+    return [here.pass_name(name) for name in options.deleted_passes]
 
 
 def check_names(options: CpuSection, where: str) -> None:

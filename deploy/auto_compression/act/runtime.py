@@ -34,10 +34,10 @@ import warnings
 import zlib
 from typing import Any, Dict, Iterator, List, Optional
 
-from . import mends
+from . import mends, versions
 from .errors import UserError
+from .versions import PADDLE
 
-PADDLE = '2.6.2'
 PADDLESLIM = '2.6.0'
 # PaddleSlim 2.6.0 and paddledet 2.6.0 have wheels for any Python 3; Paddle
 # 2.6.2 has them for these.
@@ -73,18 +73,49 @@ def prepare() -> None:
     for module in ('ppdet', 'paddleslim', 'paddle', 'pkg_resources', 'astor',
                    'numpy'):
         warnings.filterwarnings('ignore', module=r'%s(\.|$)' % module)
-    found = version('paddlepaddle') or version('paddlepaddle-gpu')
-    if version('paddlepaddle') and version('paddlepaddle-gpu'):
+    os.environ.update(installed().environment)
+    _prepared = True
+
+
+def installed() -> versions.Paddle:
+    """The version of paddle that is installed.
+
+    Raises:
+        UserError: it is missing, of a version that is not in the table, or
+            there twice.
+    """
+    cpu, gpu = version('paddlepaddle'), version('paddlepaddle-gpu')
+    if cpu and gpu:
         # Both are the one package `paddle`.
         raise UserError(
             'paddlepaddle and paddlepaddle-gpu are both installed, one over '
             'the other: pip uninstall both, and install one')
-    if found != PADDLE:
+    found = versions.TABLE.get(cpu or gpu)
+    if found is None or gpu and not found.whole:
         raise UserError(
             'paddlepaddle %s is needed, found %s: run `make setup`, or pip '
             'install -r requirements.txt -c constraints.txt' %
-            (PADDLE, found or 'none'))
-    _prepared = True
+            (PADDLE, cpu or gpu or 'none'))
+    return found
+
+
+def need_whole(what: str) -> None:
+    """Check that all works with the paddle that is installed.
+
+    Args:
+        what: needs it, for the message.
+
+    Raises:
+        UserError: with this one models only run on the CPU, or see
+            `installed`.
+    """
+    found = installed()
+    if not found.whole:
+        raise UserError(
+            '%s needs paddlepaddle %s, found %s, with which models are '
+            'evaluated and diagnosed on the CPU, and that is all: use the '
+            'environment that `make setup` makes' %
+            (what, PADDLE, found.version))
 
 
 def import_paddle():

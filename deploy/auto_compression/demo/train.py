@@ -102,7 +102,8 @@ def main() -> None:
         train_phase(args.phase, args.seed)
         return
     import shapes
-    from act import config
+    from act import config, runtime
+    runtime.need_whole('demo/train.py')
     recipe = config.read_mapping(args.recipe)
     for settings in recipe['data']:
         shapes.generate(**settings)

@@ -26,7 +26,7 @@ import tempfile
 from typing import List, Set
 
 from act.errors import UserError
-from act.runtime import import_paddle, user_cache, version
+from act.runtime import import_paddle, installed, user_cache, version
 
 # No -march: multiversion.h compiles kernels for each instruction set, so that
 # a library runs on any CPU of its architecture.
@@ -107,7 +107,7 @@ def build(source: str) -> str:
             # their names: no rpath, so the cache outlives a moved environment.
             _run([compiler, compiled, '-o', linked] +
                  ['-L' + os.path.join(root, d)
-                  for d in ('base', 'libs')] + LINK_FLAGS, source)
+                  for d in ('base', 'libs')] + _link_flags(), source)
             os.replace(linked, library)
     except OSError as e:
         raise UserError('cannot build %s in %s: %s; set XDG_CACHE_HOME to a '
@@ -125,9 +125,13 @@ def _cache_directory(source: str) -> str:
         with open(path, 'rb') as f:
             digest.update(f.read())
     for part in [version('paddlepaddle') or version('paddlepaddle-gpu')
-                 ] + COMPILE_FLAGS + LINK_FLAGS + [platform.machine()]:
+                 ] + COMPILE_FLAGS + _link_flags() + [platform.machine()]:
         digest.update(b'\0' + part.encode())
     return user_cache('ops', digest.hexdigest()[:16])
+
+
+def _link_flags() -> List[str]:
+    return LINK_FLAGS + ['-l:' + name for name in installed().libraries]
 
 
 def _run(command: List[str], source: str) -> None:

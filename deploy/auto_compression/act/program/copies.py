@@ -54,7 +54,8 @@ def prepared(files: ModelFiles, key: Any, model: Model,
         model: the same, loaded; changed.
         prepare: changes a model in place, and says what it did.
     """
-    wanted = repr((files.digest(), key))
+    # A program names the version of Paddle that wrote it.
+    wanted = repr((files.digest(), runtime.installed().version, key))
     name = hashlib.sha256(wanted.encode()).hexdigest()[:32]
     copy = ModelFiles(os.path.join(cache_dir(), name))
     if os.path.isdir(copy.directory):

@@ -76,6 +76,7 @@ class ModelFiles:
                  else 'does not exist', self.remedy()))
         for path in (self.model_path, self.params_path):
             if not os.path.isfile(path):
+                self._check_newer()
                 raise UserError(
                     "'%s' does not exist: a model directory holds %s and %s "
                     "(set Global.model_filename and Global.params_filename for "
@@ -86,6 +87,21 @@ class ModelFiles:
                 raise UserError("'%s' is empty; export the model again: %s" %
                                 (path, self.remedy()))
         return self
+
+    def _check_newer(self) -> None:
+        """
+        Raises:
+            UserError: the directory holds a program of Paddle 3's own form.
+        """
+        there = set(os.listdir(self.directory))
+        for name in sorted(there):
+            stem, suffix = os.path.splitext(name)
+            if suffix == '.json' and stem + '.pdiparams' in there:
+                raise UserError(
+                    "'%s' is a program of Paddle 3's own form (PIR), which "
+                    'is not supported; export the model with paddlepaddle '
+                    '2.6.2, and it runs with both: %s' %
+                    (os.path.join(self.directory, name), self.remedy()))
 
     def remedy(self) -> str:
         """The command that makes such a directory."""
