@@ -8,9 +8,9 @@ PY := $(VENV)/bin/python
 REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
-.PHONY: help setup demo export test test-gpu-config test-ops-asan test-browser lint pr \
-    bench bench-accuracy \
-    bench-siblings bench-peers bench-trt-partition clean
+.PHONY: help setup setup-paddle3 demo export test test-gpu-config test-paddle3 test-ops-asan \
+    test-browser lint pr bench bench-accuracy bench-siblings bench-peers \
+    bench-trt-partition bench-paddle3 clean
 
 help:
 	@echo "make demo    data, export, compression, evaluation, report: a first look"
@@ -22,6 +22,8 @@ help:
 	@echo "make test-gpu-config"
 	@echo "             the tests of Paddle's GPU build, in .venv-gpu (759 MB to"
 	@echo "             download); no GPU is needed"
+	@echo "make test-paddle3"
+	@echo "             evaluation with Paddle 3, in .venv-paddle3 (195 MB to download)"
 	@echo "make test-ops-asan"
 	@echo "             the C++ operators' kernels, fuzzed under AddressSanitizer"
 	@echo "make test-browser"
@@ -38,6 +40,9 @@ help:
 	@echo "make bench-peers NAME=name"
 	@echo "             this CPU's engines side by side, see benchmarks/cpu_engines.py;"
 	@echo "             also MODELS=\"...\", COCO=DIR, WEIGHTS=FILE, ARGS=\"...\""
+	@echo "make bench-paddle3"
+	@echo "             Paddle 2.6.2 and 3.3.1 in turn on the models of demo/; also"
+	@echo "             COCO=DIR, WEIGHTS=FILE"
 	@echo "make bench-trt-partition COCO=DIR"
 	@echo "             which operators TensorRT would get, seen without a GPU; also"
 	@echo "             MODELS=\"...\", ARGS=\"...\""
@@ -84,6 +89,22 @@ test: setup
 test-gpu-config:
 	$(MAKE) GPU=1 setup
 	$(CURDIR)/.venv-gpu/bin/python -m pytest -q tests/gpu
+
+# Where models are run only, and made by .venv.
+PADDLE3 := $(CURDIR)/.venv-paddle3
+PIP3 := $(PADDLE3)/bin/python -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
+
+$(PADDLE3)/.installed: $(wildcard $(PROJECT)/requirements*.txt) $(PROJECT)/constraints.txt
+	$(PYTHON) -m venv $(PADDLE3)
+	$(PIP3) -r $(PROJECT)/requirements-paddle3.txt pytest
+	$(PIP3) --no-deps -r $(PROJECT)/requirements-no-deps.txt
+	@touch $@
+
+setup-paddle3: $(PADDLE3)/.installed
+
+test-paddle3: setup setup-paddle3
+	PADDLE2_PYTHON=$(PY) $(PADDLE3)/bin/python -m pytest -q tests/paddle3 \
+	    tests/test_depthwise.py tests/test_deformable.py
 
 # Without Paddle in the process, which AddressSanitizer does not stand.
 FUZZED := deformable depthwise nms
@@ -171,6 +192,13 @@ bench-peers: setup $(PEERS)/.installed
 	    $(if $(COCO),--coco $(abspath $(COCO))) \
 	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS))) $(ARGS)
 
+# Also COCO=DIR WEIGHTS=FILE, those of PicoDet-XS.
+bench-paddle3: setup setup-paddle3
+	cd $(PROJECT) && $(PY) demo/shapes.py
+	$(PY) benchmarks/paddle3.py --python3 $(PADDLE3)/bin/python \
+	    $(if $(COCO),--coco $(abspath $(COCO))) \
+	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS)))
+
 # Which operators TensorRT would get, seen without a GPU.
 bench-trt-partition: setup
 	@test -n "$(COCO)" || { echo "error: make bench-trt-partition needs COCO=DIR"; exit 2; }
@@ -178,4 +206,4 @@ bench-trt-partition: setup
 	$(PY) benchmarks/partition.py --table $(MODELS) --coco $(abspath $(COCO)) $(ARGS)
 
 clean:
-	rm -rf $(CURDIR)/.venv $(CURDIR)/.venv-gpu $(PEERS)
+	rm -rf $(CURDIR)/.venv $(CURDIR)/.venv-gpu $(PADDLE3) $(PEERS)

@@ -26,8 +26,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROJECT = os.path.join(ROOT, 'deploy', 'auto_compression')
 sys.path.insert(0, PROJECT)
 
-# For Paddle's GPU build: make test-gpu-config. For Chromium: make test-browser.
-collect_ignore = ['gpu', 'browser']
+# See make test-gpu-config, make test-browser and make test-paddle3.
+collect_ignore = ['gpu', 'browser', 'paddle3']
 
 YAML = os.path.join(PROJECT, 'configs', 'picodet_s_320_lcnet_qat.yml')
 

@@ -48,7 +48,7 @@ SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
            'report.py', 'sweep.py', 'demo/shapes.py', 'demo/train.py')
 # What the scripts make, so that no checkout has it.
 MADE_ROOTS = ('vdl_log_dir', 'output', 'dataset', 'inference_model', '.venv',
-              '.venv-gpu')
+              '.venv-gpu', '.venv-paddle3')
 MADE_FILES = {
     job.CONFIG, job.READER, job.RECORD, job.LOG, job.LAST, evaluate.PICTURES,
     ranges.NAME, profile.RECORD, profile.PICTURE, layers.JOURNAL, layers.RECORD,
