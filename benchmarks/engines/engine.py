@@ -152,6 +152,26 @@ class Paddle:
         """Nothing: oneDNN's log would slow what is timed."""
         return []
 
+    def layers(self, arrays: Arrays) -> Dict[str, Any]:
+        """Layers that shall run in int8 and that do, see `act.int8_check`, and
+        how many places each rewrite changed."""
+        from act import int8_check
+        plan = self._predictor.plan
+        count = int8_check.run(plan, arrays)
+        return {
+            'int8_asked':
+            int8_check.expected(plan) +
+            int8_check.expected_linear(plan) if plan.precision == 'int8' else 0,
+            'int8_ran':
+            count.int8 + count.linear_int8,
+            'bf16_convs_ran':
+            count.bf16,
+            'fp32_convs_ran':
+            count.fp32,
+            'rewrites':
+            dict(plan.rewrites),
+        }
+
 
 def paddle_plan(settings: Any, model: str, precision: str, threads: int,
                 rewrite: bool) -> Any:

@@ -70,18 +70,23 @@ PAUSE = 0.3
 class Images:
     """Images as the model's inputs, in files that every worker reads."""
 
-    def __init__(self, directory: str, reader: data.Reader,
-                 records: Sequence[data.ImageRecord], inputs: List[str],
-                 mapping: Optional[Dict[str, str]]) -> None:
+    def __init__(self,
+                 directory: str,
+                 reader: data.Reader,
+                 records: Sequence[data.ImageRecord],
+                 inputs: List[str],
+                 mapping: Optional[Dict[str, str]],
+                 one_size: bool = True) -> None:
         """
         Args:
             directory: where the files are written.
-            reader: whose transforms are used; all images become one size.
+            reader: whose transforms are used.
             records: the images.
             inputs, mapping: see `data.feed`.
+            one_size: whether all must become one size.
 
         Raises:
-            UserError: they become different sizes.
+            UserError: they become different sizes, and must not.
         """
         os.makedirs(directory, exist_ok=True)
         self.paths: List[str] = []
@@ -93,7 +98,7 @@ class Images:
             arrays = data.feed(batch, inputs, mapping, reader.file)
             np.savez(path, **arrays)
             shapes = {n: list(a.shape) for n, a in arrays.items()}
-            if self.shapes not in ({}, shapes):
+            if one_size and self.shapes not in ({}, shapes):
                 raise UserError(
                     '%s: engines are compared on images of one size, found '
                     '%s and %s; give the row a reader whose Resize makes one' %
@@ -179,6 +184,14 @@ class Runner:
             'load_seconds': self.loaded['seconds'],
             'version': self.loaded['version'],
         }
+
+    def layers(self, path: str) -> Dict[str, Any]:
+        """What the layers of one image's run computed in.
+
+        Raises:
+            EngineError: it cannot tell.
+        """
+        return self._worker.ask('layers', path=path)
 
     def close(self) -> None:
         self._worker.close()

@@ -57,6 +57,13 @@ class _Handlers:
         """Which kernels were chosen, as far as the engine says."""
         return self._engine.evidence()
 
+    def layers(self, path: str) -> Dict[str, Any]:
+        """What the layers of a run on an .npz file's arrays computed in, of an
+        engine that can tell."""
+        import numpy as np
+        with np.load(path) as found:
+            return self._engine.layers({k: found[k] for k in found.files})
+
 
 def main() -> None:
     # Libraries print to stdout as they like; answers go where they cannot.
@@ -66,7 +73,7 @@ def main() -> None:
     protocol.serve(
         {
             name: getattr(handlers, name)
-            for name in ('load', 'feed', 'run', 'outputs', 'evidence')
+            for name in ('load', 'feed', 'run', 'outputs', 'evidence', 'layers')
         }, sys.stdin, answers)
 
 
