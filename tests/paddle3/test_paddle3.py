@@ -80,8 +80,9 @@ def test_detections_are_those_of_the_other_version(place, said, model,
     name = '%s_%s' % (model, precision)
     found, made = reference.detect(place, model, precision)
     assert made.rewrites == said[name]['rewrites']
-    assert reference.accuracy_of(place, found) == pytest.approx(
-        said[name]['map'], abs=0.05)
+    assert reference.accuracy_of(place,
+                                 found) == pytest.approx(said[name]['map'],
+                                                         abs=0.05)
     with np.load(os.path.join(place, name + '.npz')) as content:
         others = [
             accuracy.Detections(d.image_id, content[str(d.image_id)])
