@@ -38,7 +38,7 @@ from act.search import (
     sensitivity,
 )
 from act.search.journal import Journal
-from act.search.simulation import Simulation
+from act.search.simulation import QuantizedLayer, Simulation
 from conftest import PROJECT, YAML, call_script
 
 # The channel that is made wide, and by how much.
@@ -173,7 +173,8 @@ def test_it_in_float_is_what_is_advised(whole, settings_of, judge):
     record, _ = whole
     rows = [(r['float_weights'], r['agreement_ap']) for r in record['together']]
     assert [len(weights) for weights, _ in rows] == [1, 2, 4]
-    weights, ap = layers_words.advised(record['agreement_ap'], rows)
+    weights, ap = layers_words.advised(record['agreement_ap'], rows,
+                                       record['agreement_boxes'])
     assert weights[0] == 'point' and ap > record['agreement_ap'] + 5
     # And it is so.
     assert judge.agreement(set(WEIGHTS) - set(weights)) == ap
@@ -238,7 +239,6 @@ def test_what_is_said(whole, made, planted, tmp_path, capsys):
     for row in record['wild']:
         assert 'point input channel 3: %.4g to %.4g, the median channel ' % (
             row['low'], row['high']) in said
-    assert 'These are few boxes' in said  # 60
     assert 'Put these lines into the YAML' in said and planted in said
     text = said[said.index('QuantAware:'):said.index('\npicture:')]
     assert yaml.safe_load(text)['QuantAware']['float_weights'][0] == 'point'
@@ -334,10 +334,36 @@ def test_a_float_model_that_finds_nothing(judge, monkeypatch):
 
 def test_the_fewest_layers_that_regain_most_are_advised():
     rows = [(['a'], 90.2), (['a', 'b'], 94.5), (list('abcd'), 95.0)]
-    assert layers_words.advised(90.0, rows) == rows[1]
-    assert layers_words.advised(94.6, rows) is None
-    assert layers_words.advised(90.0, []) is None
-    assert layers_words.advised(96.0, rows) is None
+    assert layers_words.advised(90.0, rows, 1000) == rows[1]
+    assert layers_words.advised(94.6, rows, 1000) is None
+    assert layers_words.advised(90.0, [], 1000) is None
+    assert layers_words.advised(96.0, rows, 1000) is None
+    # Five points are less than two of 30 boxes.
+    assert layers_words.advised(90.0, rows, 30) is None
+
+
+@pytest.mark.parametrize('whole, regained, said', [
+    (99.8, 0, 'nothing needs to stay in float'),
+    (90.0, 0.1, 'less than 0.5 points, which is chance. Round weights'),
+    (90.0, 6.0, 'With the first 2 of the ranking in float, it is 96.00.'),
+])
+def test_the_conclusion(whole, regained, said, settings_of):
+    ranges = channels.Ranges(np.array([0.]), np.array([1.]))
+    found = [
+        sensitivity.Finding((QuantizedLayer(name, 'conv2d', 'x', 'y',
+                                            (1, ), 1.0), ), None, 99.0, whole,
+                            whole, ranges, ranges) for name in 'abc'
+    ]
+    rows = [(['a'], whole), (['a', 'b'], whole + regained)]
+    record = {
+        'agreement_ap': whole,
+        'agreement_boxes': 1000,
+        'num_images': 100,
+        'reference_model_dir': 'float'
+    }
+    text = layers_words.conclusion(settings_of, found, rows, record)
+    assert said in ' '.join(text.split())
+    assert ('float_weights: [a, b]' in text) == (regained > 1)
 
 
 def test_the_yaml_lines_name_each_weight_once():

@@ -14,6 +14,7 @@
 """What layers lose, as a picture: bars of the effect, dots of the SQNR."""
 
 import io
+import os
 from typing import Any, Dict, Sequence
 
 from ..errors import UserError
@@ -23,11 +24,11 @@ from .sensitivity import Finding
 SHOWN = 30
 # Label, marker, colour, and which layers have it.
 _MARKS = (
-    ('no wild channel', 'o', 'tab:gray',
+    ('none wild', 'o', 'tab:gray',
      lambda f: not f.input.wild() and not f.output.wild()),
-    ('wild channel in its output', '^', 'tab:orange',
+    ('wild output channel', '^', 'tab:orange',
      lambda f: f.output.wild() and not f.input.wild()),
-    ('wild channel in its input', 'D', 'tab:red', lambda f: f.input.wild()),
+    ('wild input channel', 'D', 'tab:red', lambda f: f.input.wild()),
 )
 
 
@@ -52,6 +53,13 @@ def draw(path: str, found: Sequence[Finding], record: Dict[str, Any]) -> None:
                                            sharey=True,
                                            figsize=(11, 2 + .27 * len(shown)),
                                            gridspec_kw={'width_ratios': [3, 2]})
+    above = {
+        'loc': 'lower left',
+        'bbox_to_anchor': (0, 1),
+        'ncols': 3,
+        'fontsize': 8,
+        'frameon': False
+    }
     bars.barh([p - .2 for p in places], [f.lost for f in shown],
               .4,
               label='lost, alone quantized')
@@ -62,7 +70,7 @@ def draw(path: str, found: Sequence[Finding], record: Dict[str, Any]) -> None:
     bars.set_yticks(places, [f.weight for f in shown], fontsize=8)
     bars.set_ylim(len(shown) - .4, -.6)  # the first on top
     bars.set_xlabel('points of agreement AP with float')
-    bars.legend(loc='lower right', fontsize=8)
+    bars.legend(**above)
     for label, marker, color, fits in _MARKS:
         chosen = [(f.sqnr_db, p) for p, f in zip(places, shown)
                   if f.sqnr_db is not None and fits(f)]
@@ -74,10 +82,10 @@ def draw(path: str, found: Sequence[Finding], record: Dict[str, Any]) -> None:
                          zorder=3)
     dots.grid(axis='x', linewidth=.4)
     dots.set_xlabel('SQNR of its output, dB')
-    dots.legend(loc='lower right', fontsize=8)
+    dots.legend(**above)
     figure.suptitle('%s: %d layers in int8, agreement AP %.2f (%d images)' %
-                    (record['model_name'], len(found), record['agreement_ap'],
-                     record['num_images']))
+                    (os.path.basename(os.path.normpath(record['model_dir'])),
+                     len(found), record['agreement_ap'], record['num_images']))
     figure.tight_layout()
     content = io.BytesIO()
     figure.savefig(content, format='png', dpi=100)

@@ -23,14 +23,17 @@ from .channels import STEPS, WILD
 from .layers_record import wild as wild_rows
 from .sensitivity import Finding
 
+# Weights left in float, and agreement AP in percent then.
+Choice = Tuple[List[str], float]
+Together = Sequence[Choice]
+
 SHOWN = 20
 WILD_SHOWN = 10
 WIDTH = 100
-# Points of agreement AP: less is what one choice of images differs from
-# another by.
+# Points of agreement AP that matter at least, and boxes: less is what one
+# choice of images differs from another by.
 MATTERS = 0.5
-# Boxes of which one is more than a point of agreement AP.
-FEW = 100
+MATTERING_BOXES = 2
 # Of what the first layers regain at most, so much is enough: each layer that
 # is left in float costs time.
 ENOUGH = 0.8
@@ -64,7 +67,7 @@ def table(found: Sequence[Finding]) -> str:
                    rest if rest > 0 else '')
 
 
-def together(rows: Sequence[Tuple[List[str], float]]) -> str:
+def together(rows: Together) -> str:
     """What the first layers regain when they are float together."""
     return tabulate([[len(weights), '%.2f' % ap] for weights, ap in rows],
                     headers=['first layers in float', 'agreement AP'],
@@ -95,49 +98,52 @@ def wild(found: Sequence[Finding]) -> str:
     return '\n'.join(lines)
 
 
-def advised(
-    whole: float,
-    rows: Sequence[Tuple[List[str],
-                         float]]) -> Optional[Tuple[List[str], float]]:
+def matters(boxes: int) -> float:
+    """Points of agreement AP that are no chance, if it is measured by so many
+    boxes."""
+    return max(MATTERS, 100 * MATTERING_BOXES / boxes)
+
+
+def advised(whole: float, rows: Together, boxes: int) -> Optional[Choice]:
     """The fewest layers that regain most of what can be, and the agreement AP
     then; None if nothing that matters can be.
 
     Args:
         whole: agreement AP with all layers quantized.
         rows: weights left in float, and agreement AP then.
+        boxes: that agreement is measured by.
     """
     best = max((ap for _, ap in rows), default=whole) - whole
-    if best < MATTERS:
+    if best < matters(boxes):
         return None
     return next(
         (weights, ap) for weights, ap in rows if ap - whole >= ENOUGH * best)
 
 
 def conclusion(settings: config.Settings, found: Sequence[Finding],
-               rows: Sequence[Tuple[List[str],
-                                    float]], record: Dict[str, Any]) -> str:
+               rows: Together, record: Dict[str, Any]) -> str:
     """What was found and what to do: a paragraph, and lines for the YAML."""
     first, whole = found[0], record['agreement_ap']
+    boxes = record['agreement_boxes']
     said = [
         'On %d training images (%d boxes) the model keeps %.2f agreement AP '
-        'with float.' %
-        (record['num_images'], record['agreement_boxes'], whole),
+        'with float.' % (record['num_images'], boxes, whole),
         'Of %d layers %s matters most: alone it loses %.2f points, and in '
         'float it regains %.2f.' %
         (len(found), first.weight, first.lost, first.regained)
     ]
-    if record['agreement_boxes'] < FEW:
-        said.insert(
-            1, 'These are few boxes: take more images with --num_images '
-            'before you believe small differences.')
     rows_wild = wild_rows(found)
     if rows_wild:
         said.append('The wildest channel is %s.' % channel(rows_wild[0]))
-    choice = advised(whole, rows)
+    if 100 - whole < matters(boxes):
+        said.append('That is little for %d boxes: nothing needs to stay in '
+                    'float. More images (--num_images) tell more.' % boxes)
+        return _wrapped(said)
+    choice = advised(whole, rows, boxes)
     if choice is None:
-        said.append(
-            'No few layers are to blame: the first of the ranking in float '
-            'regain less than %.1f points.%s' % (MATTERS, _other_way(settings)))
+        said.append('No few layers are to blame: the first of the ranking in '
+                    'float regain less than %.1f points, which is chance.%s' %
+                    (matters(boxes), _other_way(settings)))
         return _wrapped(said)
     weights, ap = choice
     said.append(
