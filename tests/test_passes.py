@@ -126,8 +126,7 @@ def test_a_search_that_was_killed_goes_on(small, tmp_path):
             os.path.join(PROJECT, 'diagnose.py'), 'ops', '--config_path', path,
             '--reader_config', settings.Reader.file, '--model_path', model,
             '--cpu_threads', '1', '--num_images', '4', '--confirm_images', '6',
-            '--min_agreement',
-            str(AGREES), '--output_dir',
+            '--as_saved', '--min_agreement', '30', '--output_dir',
             str(tmp_path / 'out')
         ],
                                 stdout=subprocess.PIPE,
