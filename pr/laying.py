@@ -42,14 +42,22 @@ _GPU = (r'^GPU=1 make setup\n\. \.venv-gpu/bin/activate$',
         'pip install -r requirements-gpu.txt -r requirements-common.txt '
         '-c constraints.txt\npip install --no-deps -r '
         'requirements-no-deps.txt -c constraints.txt')
+_PADDLE3 = (r'^make setup-paddle3\n\. \.venv-paddle3/bin/activate$',
+            'pip install -r requirements-paddle3.txt -c constraints.txt\n'
+            'pip install --no-deps -r requirements-no-deps.txt '
+            '-c constraints.txt')
 SETUP = {
-    'README.md': ((r'^At the root of the repository:\n\n```bash\nmake setup\n'
-                   r'(?:.*\n)*?Makefile, for instance.*\n\n', ''), _GPU,
-                  (r'^At the root of the repository; then `.venv-gpu` takes.*$',
-                   'In an environment of its own:')),
+    'README.md':
+    ((r'^At the root of the repository:\n\n```bash\nmake setup\n'
+      r'(?:.*\n)*?Makefile, for instance.*\n\n', ''), _GPU, _PADDLE3,
+     (r'^At the root of the repository; then `.venv-gpu` takes.*$',
+      'In an environment of its own:'),
+     (r'^At the root .*; then `.venv-paddle3` takes.*$',
+      'In an environment of its own:')),
     'README_cn.md': ((r'^在仓库根目录：\n\n```bash\nmake setup\n'
-                      r'(?:.*\n)*?PaddleDetection 代码目录.*\n\n', ''), _GPU,
-                     (r'^在仓库根目录；.*$', '单独安装：')),
+                      r'(?:.*\n)*?PaddleDetection 代码目录.*\n\n',
+                      ''), _GPU, _PADDLE3, (r'^在仓库.*`.venv-gpu`.*$', '单独安装：'),
+                     (r'^在仓库.*`.venv-paddle3`.*$', '单独安装：')),
 }
 SHIM = '''%(header)s"""%(new)s, by the name that it had here before."""
 
