@@ -46,6 +46,10 @@ _PADDLE3 = (r'^make setup-paddle3\n\. \.venv-paddle3/bin/activate$',
             'pip install -r requirements-paddle3.txt -c constraints.txt\n'
             'pip install --no-deps -r requirements-no-deps.txt '
             '-c constraints.txt')
+_SETUP_CN = (r'^在仓库根目录：\n\n```bash\nmake setup\n'
+             r'(?:.*\n)*?PaddleDetection 代码目录.*\n\n', '')
+_GPU_CN = (r'^在仓库.*`.venv-gpu`.*$', '单独安装：')
+_PADDLE3_CN = (r'^在仓库.*`.venv-paddle3`.*$', '单独安装：')
 SETUP = {
     'README.md':
     ((r'^At the root of the repository:\n\n```bash\nmake setup\n'
@@ -54,10 +58,7 @@ SETUP = {
       'In an environment of its own:'),
      (r'^At the root .*; then `.venv-paddle3` takes.*$',
       'In an environment of its own:')),
-    'README_cn.md': ((r'^在仓库根目录：\n\n```bash\nmake setup\n'
-                      r'(?:.*\n)*?PaddleDetection 代码目录.*\n\n',
-                      ''), _GPU, _PADDLE3, (r'^在仓库.*`.venv-gpu`.*$', '单独安装：'),
-                     (r'^在仓库.*`.venv-paddle3`.*$', '单独安装：')),
+    'README_cn.md': (_SETUP_CN, _GPU, _PADDLE3, _GPU_CN, _PADDLE3_CN),
 }
 SHIM = '''%(header)s"""%(new)s, by the name that it had here before."""
 
