@@ -435,7 +435,7 @@ def search(settings: config.Settings, model_dir: str, options: Options,
     search_chart.draw(
         picture, found, options.max_drop, options.min_gain,
         '%s: chosen on %d training images, %d thread%s' %
-        (settings.name, len(
+        (settings.model_name, len(
             one.select.records), one.threads, '' if one.threads == 1 else 's'))
     search_record.write(record, path)
     print(search_record.tables(record))
