@@ -499,6 +499,13 @@ def test_agreement_of_the_reference_only_above_the_threshold():
     assert list(result.per_class) == ['cat']
 
 
+def test_agreement_of_classes_that_are_not_whole():
+    """As of a detector whose last layers run in int8 by mistake."""
+    reference = [Detections(1, [[3, 0.6, 0, 0, 50, 50]])]
+    wrong = [[3.25, 0.9, 0, 0, 9, 9], [3, 0.5, 80, 0, 99, 9]]
+    assert agreement_ap(reference, [Detections(1, wrong)]).map == 0
+
+
 def ground(content, found):
     return accuracy._ground_truth(content, None, [d.image_id for d in found])
 

@@ -28,6 +28,7 @@ from act.plan import plan
 from act.predictor import Predictor
 from act.program.model import Model, ModelFiles
 from act.search import evidence, ops, passes, present, probe, trial
+from act.search.culprits import Found
 from conftest import PROJECT, YAML
 
 
@@ -234,3 +235,88 @@ def test_what_a_probe_of_speed_tells(small, small_detector, tmp_path):
     assert not bench.criterion.good(tried)
     assert bench.criterion.good(replace(tried, speedup=1.6))
     assert not bench.criterion.good(replace(tried, speedup=1.6, agreement=60.))
+
+
+# What is said at the end.
+
+RIGHT, WRONG = (trial.Tried(probe.RAN, 1., a, 2.) for a in (99., 50.))
+CRASH, NO_WEIGHT = (trial.Tried(end, 1.)
+                    for end in ('crashed: signal 11 (SIGSEGV)',
+                                'not made: no threshold'))
+ROW = dict(images=6,
+           end=probe.RAN,
+           map=50.,
+           map_difference=0.,
+           low=-1.,
+           high=1.,
+           agreement_ap=99.,
+           ms=2.,
+           fp32_convs=0)
+
+
+def told(first, without_a, without_b, int8_layers=(9, 9), **more):
+    """Of a search in passes a, b and c that has found a and b, by what it is
+    with all in, and with only one of them out."""
+    forms = ('unoptimized', evidence.BEFORE, evidence.AFTER)
+    return evidence.Evidence(
+        'passes',
+        'pass',
+        passes.KEY, ['a', 'b'],
+        more.pop('criterion', trial.criterion(trial.Options(), 'int8')),
+        True,
+        'abc', [((), first), (('a', ), without_a), (('b', ), without_b),
+                (('a', 'b'), more.pop('after', RIGHT))],
+        found=Found(('a', 'b'), {
+            'a': (),
+            'b': ()
+        }),
+        confirmed=[
+            dict(ROW, form=form, int8_layers=layers)
+            for form, layers in zip(forms, (None, *int8_layers))
+        ],
+        **more)
+
+
+@pytest.mark.parametrize('first, without_a, without_b, follows', [
+    (WRONG, WRONG, WRONG, {}),
+    (WRONG, CRASH, WRONG, {
+        'b': CRASH.end
+    }),
+    (WRONG, CRASH, CRASH, {}),
+    (NO_WEIGHT, CRASH, NO_WEIGHT, {
+        'b': CRASH.end
+    }),
+    (NO_WEIGHT, NO_WEIGHT, NO_WEIGHT, {}),
+])
+def test_what_has_to_go_along_is_not_called_guilty(first, without_a, without_b,
+                                                   follows):
+    found = told(first, without_a, without_b)
+    assert found.followers == follows
+    said = evidence.conclusion(found)
+    if follows:
+        assert said.startswith(
+            'a is guilty: ') and 'b has to go with it' in said
+    else:
+        assert said.startswith('a, b are guilty: ')
+        assert 'has to go' not in said
+    assert (first.agreement is None) == (first.end in said)
+
+
+def test_lines_for_the_yaml_are_of_a_remedy_only():
+    text = evidence.yaml_text(told(WRONG, WRONG, WRONG))
+    lines = [x for x in text.splitlines() if not x.startswith('# ')]
+    assert lines == ['Deploy:', '  cpu:', '    deleted_passes: [a, b]']
+    assert 'Put the lines' in text
+    for layers, words in (((9, 0), '(0 of 9)'), ((None, 0), '(0)')):
+        lost = told(WRONG, WRONG, WRONG, int8_layers=layers)
+        assert evidence.yaml_text(lost) == ''
+        assert words in evidence.conclusion(lost)
+    asked = trial.Options(criterion=trial.SPEED)
+    fast = replace(RIGHT, speedup=1.2)
+    slow = replace(RIGHT, speedup=1.)
+    speed = dict(criterion=trial.criterion(asked, 'int8'), after=fast)
+    gained = told(slow, slow, slow, again=fast, **speed)
+    assert evidence.yaml_text(gained).endswith('[a, b]\n')
+    chance = told(slow, slow, slow, again=slow, **speed)
+    assert evidence.yaml_text(chance) == ''
+    assert 'chance, not a gain' in evidence.conclusion(chance)

@@ -500,9 +500,10 @@ def agreement_ap(reference: Sequence[Detections],
         UserError: the images differ, or the reference has no such boxes.
     """
     pairs = _pair(reference, candidate)
+    # What runs in int8 by mistake gives classes that are not whole.
     classes = np.unique(
         np.concatenate([d.boxes[:, 0] for pair in pairs
-                        for d in pair])).astype(int).tolist()
+                        for d in pair]).astype(int)).tolist()
     items = []
     for one, _ in pairs:
         rows = one.boxes[one.boxes[:, 1] >= score_threshold].astype(np.float64)

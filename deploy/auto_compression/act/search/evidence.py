@@ -123,15 +123,17 @@ class Evidence:
 
     @property
     def followers(self) -> Dict[str, str]:
-        """Those culprits that do no harm where all are in, but do not run
-        without the others: {it: how that ends}."""
+        """Culprits that have to go only because the others do: with these out
+        and it in, the model does not run. {it: how that ends}.
+
+        Where it does not run with all in either, it ends otherwise.
+        """
         tried = {frozenset(out): t for out, t in self.probes}
-        if not tried[frozenset()].ran:
-            return {}
+        before = tried[frozenset()].end
         ends = {}
         for one in self.culprits:
             rest = tried.get(frozenset(self.culprits) - {one})
-            if rest and not rest.ran:
+            if rest and not rest.ran and rest.end != before:
                 ends[one] = rest.end
         return ends if len(ends) < len(self.culprits) else {}
 
@@ -299,8 +301,8 @@ def _sentences(found: Evidence) -> List[str]:
                     'chance, not a gain; change nothing.' %
                     (found.again.speedup or 0))
     elif not found.stays_int8:
-        said.append('But then hardly a layer runs in int8 (%s): taking out '
-                    'shows where it goes wrong, and is no remedy.' %
+        said.append('But then hardly a layer runs in int8 (%s): this shows '
+                    'where it goes wrong, and is no remedy.' %
                     _int8_layers(found))
     else:
         said.append('Put the lines below into the YAML.')
@@ -318,8 +320,10 @@ def _is(found: Evidence, tried: Tried) -> str:
 
 def _int8_layers(found: Evidence) -> str:
     before, after = found.form(BEFORE), found.form(AFTER)
-    return '%s of %s' % (after and after['int8_layers'],
-                         before and before['int8_layers'] or 'those before')
+    ran = '%d' % (after['int8_layers'] or 0)
+    if not before or before['int8_layers'] is None:
+        return ran
+    return '%s of %d' % (ran, before['int8_layers'])
 
 
 def _confirmation(found: Evidence) -> List[str]:

@@ -238,7 +238,10 @@ class Bench:
                          limit=60 + 5 * rounds * len(plans) * self._seconds)
         if not done.ran:
             return Tried(done.end, done.seconds)
-        agreement = accuracy.agreement_ap(self._expected, done.detections)
+        try:
+            agreement = accuracy.agreement_ap(self._expected, done.detections)
+        except UserError as error:  # these detections make no sense
+            return Tried(str(error), done.seconds)
         speedup = None
         if len(plans) > 1:
             ratios = [b / a for a, b in zip(*done.ms)]
@@ -256,7 +259,8 @@ class Bench:
             forms: {name: plan}.
 
         Returns:
-            a row for each, as record.CONFIRMED; the unoptimized program first.
+            a row of evidence.TABLES['confirmed'] for each; the unoptimized
+            program first.
         """
         return self.journal.ask([
             'confirm',
@@ -285,20 +289,11 @@ class Bench:
                 continue
             found = list(done.detections)
             first = first or found
-            evaluator = accuracy.CocoEvaluator.of(images)
-            evaluator.process(found)
-            paired = accuracy.paired_difference(
-                first,
-                found,
-                images.annotation_path,
-                category_ids=images.category_ids)
-            agreement = accuracy.agreement_ap(first, found)
-            row.update(map=100 * (evaluator.evaluate().map or 0.0),
-                       map_difference=100 * paired.difference,
-                       low=100 * paired.low,
-                       high=100 * paired.high,
-                       agreement_ap=100 * (agreement.map or 0.0),
-                       ms=latency.summarize(done.ms[0]).p50)
+            row.update(ms=latency.summarize(done.ms[0]).p50)
+            try:
+                row.update(_figures(first, found, images))
+            except UserError as error:  # these detections make no sense
+                row.update(end=str(error))
         return rows
 
     def _layers(self, made: Plan) -> Dict[str, Optional[int]]:
@@ -313,3 +308,27 @@ class Bench:
             return nothing
         return dict(int8_layers=count.int8 + count.linear_int8,
                     fp32_convs=count.fp32)
+
+
+def _figures(first: Sequence[accuracy.Detections],
+             found: Sequence[accuracy.Detections],
+             images: data.ImageSet) -> Dict[str, float]:
+    """Accuracy of detections, and against the first ones, as in
+    evidence.TABLES['confirmed'].
+
+    Raises:
+        UserError: they are not of these annotations, as classes that these do
+            not have.
+    """
+    evaluator = accuracy.CocoEvaluator.of(images)
+    evaluator.process(found)
+    paired = accuracy.paired_difference(first,
+                                        found,
+                                        images.annotation_path,
+                                        category_ids=images.category_ids)
+    agreement = accuracy.agreement_ap(first, found)
+    return dict(map=100 * (evaluator.evaluate().map or 0.0),
+                map_difference=100 * paired.difference,
+                low=100 * paired.low,
+                high=100 * paired.high,
+                agreement_ap=100 * (agreement.map or 0.0))
