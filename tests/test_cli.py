@@ -18,7 +18,7 @@ import time
 
 import pytest
 from act import cli
-from act.errors import CheckFailed, UserError, unknown
+from act.errors import CheckFailed, UserError, reason, unknown
 from conftest import run_script
 
 SCRIPTS = ('run.py', 'paddle_inference_eval.py', 'export.py', 'diagnose.py',
@@ -90,6 +90,20 @@ def test_unknown_word_names_the_nearest():
     error = unknown('key', 'trian_iter', ['train_iter', 'eval_iter'], 'f.yml')
     assert str(error) == ("f.yml: unknown key 'trian_iter'; did you mean "
                           "'train_iter'?")
+
+
+@pytest.mark.parametrize('said, line', [
+    ('\nC++ Traceback:\n0 paddle::Run\nError Message Summary:\n'
+     'NotFoundError: no such file.\n  [Hint: expected true] (at a.cc:1)\n',
+     'NotFoundError: no such file.'),
+    ('(NotFound) Operator (x) is not registered.\n'
+     '  [Hint: op_info_ptr should not be null.] (at b.cc:2)\n',
+     '(NotFound) Operator (x) is not registered.'),
+    ('something else\nlast', 'last'),
+    ('', 'RuntimeError'),
+])
+def test_the_line_of_an_error_of_paddle(said, line):
+    assert reason(RuntimeError(said)) == line
 
 
 @pytest.mark.parametrize('script', SCRIPTS)

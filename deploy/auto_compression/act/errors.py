@@ -14,6 +14,7 @@
 """What users meet as errors: one line, and an exit code."""
 
 import difflib
+import re
 from typing import Iterable, Optional
 
 
@@ -64,3 +65,12 @@ def hint(word: str, known: Iterable[str]) -> str:
     guess = nearest(word, known)
     return "did you mean '%s'?" % guess if guess else 'known: ' + (
         ', '.join(known) or 'none')
+
+
+def reason(error: Exception) -> str:
+    """The line that says why, of an error that Paddle tells in many."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [x for x in lines if 'Error' in x and 'Message' not in x]
+    # Else as '(NotFound) ...', and below it what was expected, as '[Hint: ...'.
+    said = said or [x for x in lines if re.match(r'\([A-Z]\w+\) ', x)]
+    return (said or lines[-1:] or [type(error).__name__])[0]

@@ -22,7 +22,7 @@ from typing import Any, Callable, Iterator, List, Mapping
 import numpy as np
 
 from . import gpu, readback, runtime, tensorrt
-from .errors import UserError, unknown
+from .errors import UserError, reason, unknown
 from .plan import (
     BF16,
     DEPLOYED_AS,
@@ -161,11 +161,9 @@ class Predictor:
                 with runtime.captured_output():
                     self._predictor = inference.create_predictor(config)
             except Exception as e:
-                line = next((text for text in str(e).splitlines()
-                             if 'Error' in text and 'Message' not in text), '')
-                raise UserError("Paddle Inference cannot run '%s' in %s: %s" %
-                                (plan.files.directory, plan.precision, line
-                                 or str(e).strip().splitlines()[-1])) from None
+                raise UserError(
+                    "Paddle Inference cannot run '%s' in %s: %s" %
+                    (plan.files.directory, plan.precision, reason(e))) from None
         self.create_seconds = time.perf_counter() - start
         self.inputs: List[str] = self._predictor.get_input_names()
         self._in = [self._predictor.get_input_handle(n) for n in self.inputs]

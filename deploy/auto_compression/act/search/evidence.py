@@ -82,6 +82,12 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
     ),
 }
 BEFORE, AFTER = 'all in', 'culprits out'
+# Where to look if none of the items is to blame.
+_ELSEWHERE = {
+    'passes': 'Look at the model itself: evaluate it with --precision fp32, '
+    'and compare its preprocessing with that of training.',
+    'ops': 'Search among the passes: diagnose.py passes.',
+}
 
 
 @dataclass(frozen=True)
@@ -269,9 +275,7 @@ def _sentences(found: Evidence) -> List[str]:
             (found.noun, len(found.items), 'x%.2f as fast' %
              found.criterion.min_speedup if speed else 'right', probes),
             'Leave them; `diagnose.py profile` says where the time goes.'
-            if speed else
-            'Look at the model itself: evaluate it with --precision fp32, and '
-            'compare its preprocessing with that of training.'
+            if speed else _ELSEWHERE[found.task]
         ]
     followers = found.followers
     guilty = [c for c in found.culprits if c not in followers]

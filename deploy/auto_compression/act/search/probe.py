@@ -45,7 +45,7 @@ import numpy as np
 from .. import child
 from ..accuracy import Detections, from_model_output
 from ..data import Batch
-from ..errors import UserError
+from ..errors import UserError, reason
 from ..predictor import Plan, Predictor
 
 RAN = 'ran'
@@ -196,9 +196,7 @@ def _failure(error: Exception) -> str:
     if isinstance(error, UserError):
         return re.sub(r"^Paddle Inference cannot run '.*?' in \w+: ",
                       'not made: ', str(error))
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if 'Error:' in line] or lines[-1:]
-    return 'failed: %s' % (said[0] if said else type(error).__name__)
+    return 'failed: %s' % reason(error)
 
 
 def main(arguments: List[str]) -> None:
