@@ -187,12 +187,20 @@ def test_a_crash_is_a_result(small, monkeypatch, tmp_path):
     package.mkdir(parents=True)
     for place in (package.parent, package):
         (place / '__init__.py').write_text('')
-    (package / 'probe.py'
-     ).write_text('import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n')
+
+    def ends_by(name):
+        (package / 'probe.py').write_text(
+            'import os, signal\nos.kill(os.getpid(), signal.%s)\n' % name)
+
     monkeypatch.setattr(probe.child, 'environment',
                         lambda: dict(os.environ, PYTHONPATH=str(tmp_path)))
     monkeypatch.chdir(tmp_path)
+    ends_by('SIGSEGV')
     assert probe.run([made], []).end == 'crashed: signal 11 (SIGSEGV)'
+    # But not what someone else did to it.
+    ends_by('SIGTERM')
+    with pytest.raises(UserError, match='stopped from outside .SIGTERM'):
+        probe.run([made], [])
 
 
 def test_types_that_run(small):
@@ -319,4 +327,6 @@ def test_lines_for_the_yaml_are_of_a_remedy_only():
     assert evidence.yaml_text(gained).endswith('[a, b]\n')
     chance = told(slow, slow, slow, again=slow, **speed)
     assert evidence.yaml_text(chance) == ''
-    assert 'chance, not a gain' in evidence.conclusion(chance)
+    said = evidence.conclusion(chance)
+    assert said.startswith('No pass is to blame') and 'That is chance' in said
+    assert 'x1.200' in said and 'x1.000' in said

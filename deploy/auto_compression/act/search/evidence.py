@@ -146,9 +146,12 @@ class Evidence:
     @property
     def remedy(self) -> bool:
         """Whether it mends the model to leave the culprits out."""
-        if not self.culprits or not self.stays_int8:
-            return False
-        return not self.again or self.criterion.good(self.again)
+        return bool(self.culprits) and self.stays_int8 and not self.chance
+
+    @property
+    def chance(self) -> bool:
+        """Whether what was found did not show again."""
+        return self.again is not None and not self.criterion.good(self.again)
 
     @property
     def stays_int8(self) -> bool:
@@ -277,11 +280,18 @@ def _sentences(found: Evidence) -> List[str]:
             'Leave them; `diagnose.py profile` says where the time goes.'
             if speed else _ELSEWHERE[found.task]
         ]
+    if found.chance:
+        return [
+            'No %s is to blame: without %s it seemed x%.3f as fast (%s of %d), '
+            'but x%.3f when measured once more, with thrice the runs. That is '
+            'chance; change nothing.' %
+            (found.noun, ', '.join(found.culprits), _without(found).speedup
+             or 0, probes, len(found.items), found.again.speedup or 0)
+        ]
     followers = found.followers
     guilty = [c for c in found.culprits if c not in followers]
     one = len(guilty) == 1
-    tried = {frozenset(out): t for out, t in found.probes}
-    after = tried[frozenset(found.culprits)]
+    after = _without(found)
     said = [
         '%s %s %s: with all in, %s; with %s out, %s (%s of %d %s).' %
         (', '.join(guilty), 'is' if one else 'are', 'slow'
@@ -300,17 +310,19 @@ def _sentences(found: Evidence) -> List[str]:
         for item, others in found.found.partners.items() if others
     ]
     said += _confirmation(found)
-    if found.again and not found.criterion.good(found.again):
-        said.append('Measured once more, with thrice the runs, it was x%.3f: '
-                    'chance, not a gain; change nothing.' %
-                    (found.again.speedup or 0))
-    elif not found.stays_int8:
+    if not found.stays_int8:
         said.append('But then hardly a layer runs in int8 (%s): this shows '
                     'where it goes wrong, and is no remedy.' %
                     _int8_layers(found))
     else:
         said.append('Put the lines below into the YAML.')
     return said
+
+
+def _without(found: Evidence) -> Tried:
+    """The probe with the culprits out."""
+    tried = {frozenset(out): t for out, t in found.probes}
+    return tried[frozenset(found.culprits)]
 
 
 def _is(found: Evidence, tried: Tried) -> str:

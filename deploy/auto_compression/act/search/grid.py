@@ -41,8 +41,10 @@ def draw(path: str, found: Evidence) -> None:
         0 if item not in out else 1 if good else 2 for item in found.items
     ] for good, (out, _) in zip(goods, found.probes)]
     rows, columns = len(cells), len(found.items)
+    # Room for the names below, at 7 points.
+    names = .065 * max(map(len, found.items), default=0)
     figure, axis = pyplot.subplots(figsize=(max(6, 3.4 + .2 * columns),
-                                            2.6 + .24 * rows))
+                                            2 + names + .24 * rows))
     axis.imshow(cells,
                 cmap=colors.ListedColormap([IN, GOOD, BAD]),
                 vmin=0,
@@ -74,7 +76,7 @@ def draw(path: str, found: Evidence) -> None:
                                   edgecolor=BAD,
                                   linewidth=1.5))
     axis.set_ylabel('probe, agreement AP')
-    axis.set_title('guilty: %s' %
+    axis.set_title(('chance: %s' if found.chance else 'guilty: %s') %
                    (', '.join(found.culprits) or 'none of these'),
                    fontsize=9)
     axis.legend(handles=[

@@ -49,6 +49,8 @@ from ..errors import UserError, reason
 from ..predictor import Plan, Predictor
 
 RAN = 'ran'
+# Nothing that runs a model ends itself so: someone else stopped it.
+STOPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Seconds until a process is ended of which nothing is known yet: a large model
 # without optimisation takes a minute an image.
 LIMIT = 1800.0
@@ -104,8 +106,10 @@ def run(plans: Sequence[Plan],
         limit: seconds after which the process is ended.
 
     Returns:
-        what became of it. Only what this process itself lacks, such as space
-        for temporary files, is an error.
+        what became of it.
+
+    Raises:
+        UserError: someone stopped it, which is not the plan's doing.
     """
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix='act_probe_') as work:
@@ -159,6 +163,10 @@ def _process(job: _Job, images: Iterable[Images], work: str, answer: str,
             process.wait()
         if late.is_set():
             return 'not done after %.0f s' % limit
+        if -code in STOPPED:
+            raise UserError(
+                'a probe was stopped from outside (%s); run the command again, '
+                'it goes on where it was' % signal.Signals(-code).name)
         if code < 0:
             return 'crashed: signal %d (%s)' % (-code,
                                                 signal.Signals(-code).name)
