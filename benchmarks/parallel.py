@@ -106,13 +106,15 @@ def kill(place: str, arguments: List[str], batch: int) -> Dict[str, Any]:
     """SIGKILL to process 1 of 2: seconds until all have ended, and what the
     user is told."""
     log = place + '.log'
+    # While rank 0 writes its first checkpoint.
+    halt = killing.Halt(place + '.halted', made='*/.checkpoint_*/made')
     process = killing.start(
         killing.launch(2, *arguments,
                        'TrainConfig.batch_size=%d' % (batch // 2),
-                       'TrainConfig.checkpoint_iter=2'), place, log)
-    if not killing.wait_for_checkpoint(process, place, 2):
-        raise SystemExit("training failed: '%s'" % log)
+                       'TrainConfig.checkpoint_iter=2'), place, log, halt)
+    halt.wait(process)
     os.kill(killing.process_of(1, process), signal.SIGKILL)
+    halt.go()
     begin = time.monotonic()
     code = process.wait()
     seconds = time.monotonic() - begin

@@ -15,6 +15,7 @@
 processes, for tests and benchmarks."""
 
 import glob
+import json
 import os
 import signal
 import subprocess
@@ -31,14 +32,58 @@ STEPS = {
 }
 
 
-def start(arguments, place, log):
+class Halt:
+    """A moment at which a process stands still: a signal does not come too late
+    there, however busy the machine is."""
+
+    def __init__(self, flag, said='', made='', count=1):
+        """
+        Args:
+            flag: a file that is there while it stands still.
+            said: what it prints then, or
+            made: a pattern of the file or directory that it makes, or opens
+                for writing, then.
+            count: how often that comes until then.
+        """
+        self.flag = flag
+        moment = dict(flag=flag, said=said, made=made, count=count)
+        place = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                             'halting')
+        self.env = dict(os.environ,
+                        HALT=json.dumps(moment),
+                        PYTHONPATH=os.pathsep.join(
+                            filter(None,
+                                   [place, os.environ.get('PYTHONPATH')])))
+
+    def wait(self, process):
+        """
+        Raises:
+            AssertionError: the process has ended before.
+        """
+        while not os.path.exists(self.flag):
+            assert process.poll() is None, 'the moment never came'
+            time.sleep(0.01)
+
+    def go(self):
+        os.remove(self.flag)
+
+    def send(self, process, number=signal.SIGKILL):
+        """Send the signal at that moment, and wait for the end."""
+        self.wait(process)
+        process.send_signal(number)
+        self.go()
+        process.wait()
+
+
+def start(arguments, place, log, halt=None):
     """Start run.py (or what `arguments` begins with) with the result directory
-    'run' below `place`."""
+    'run' below `place`, to stand still at a `Halt`."""
     os.makedirs(place, exist_ok=True)
     with open(log, 'ab') as f:
         return subprocess.Popen(
             [sys.executable, *arguments, '--save_dir', 'run'],
             cwd=place,
+            env=halt and halt.env,
             stdin=subprocess.DEVNULL,
             stdout=f,
             stderr=subprocess.STDOUT)
@@ -83,17 +128,6 @@ def result(place):
 def leftovers(place):
     """What lies beside the result."""
     return sorted(set(os.listdir(place)) - {'run'})
-
-
-def wait_for_checkpoint(process, place, iteration):
-    """Wait until a training has written the checkpoint of an iteration. Returns
-    whether it did before it ended."""
-    path = os.path.join(place, 'run_checkpoints', 'iteration_%08d' % iteration)
-    while not os.path.isdir(path):
-        if process.poll() is not None:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def launch(processes, *script):

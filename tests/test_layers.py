@@ -16,11 +16,10 @@ small detector in which one channel is made far wider than its neighbours."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
+import killing
 import numpy as np
 import pytest
 import yaml
@@ -250,23 +249,18 @@ def test_what_is_said(whole, made, planted, tmp_path, capsys):
 
 def test_a_run_that_is_killed_is_gone_on_with(made, whole, tmp_path):
     output = str(tmp_path / 'killed')
-    journal = os.path.join(output, layers.JOURNAL)
+    halt = killing.Halt(str(tmp_path / 'halted'),
+                        made='*/' + layers.JOURNAL,
+                        count=6)
     process = subprocess.Popen([
         sys.executable, 'diagnose.py', 'layers', '--model_path', made,
         '--output_dir', output, '--num_images', '3'
     ],
                                cwd=PROJECT,
+                               env=halt.env,
                                stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        if os.path.exists(journal):
-            with open(journal, 'rb') as f:
-                known = f.read().count(b'\n') - 1
-            if known >= 5:
-                process.send_signal(signal.SIGKILL)
-                break
-        time.sleep(.01)
-    assert process.wait() == -signal.SIGKILL
+    halt.send(process)
     assert os.listdir(output) == [layers.JOURNAL]
     assert ask(made, output) == 0
     record = read(output)

@@ -262,13 +262,18 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two,
     place, log = str(tmp_path / 'place'), str(tmp_path / 'log')
     command = killing.launch(2, *arguments)
 
-    def until(moment):
-        process = killing.start(command, place, log)
-        assert killing.wait_for_checkpoint(process, place, moment), content(log)
-        return process
+    # Rank 0 makes checkpoints.
+    def until(checkpoint):
+        halt = killing.Halt(str(tmp_path / 'halted'),
+                            made='*/.checkpoint_*/made',
+                            count=checkpoint)
+        process = killing.start(command, place, log, halt)
+        halt.wait(process)
+        return process, halt
 
-    process = until(2)
+    process, halt = until(3)
     os.kill(killing.process_of(1, process), signal.SIGKILL)
+    halt.go()
     begin = time.monotonic()
     assert process.wait() != 0
     assert time.monotonic() - begin < 15
@@ -285,8 +290,10 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, two,
     assert 'the number of processes was 2' in capfd.readouterr().err
 
     command.append('--resume')
-    process = until(4)
+    process, halt = until(2)
     process.send_signal(signal.SIGTERM)
+    time.sleep(1)  # launch passes it on
+    halt.go()
     assert process.wait() != 0
     of_first = content(os.path.join(place, 'log', 'workerlog.0'))
     assert 'stopped at iteration' in of_first and '--resume' in of_first

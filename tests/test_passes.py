@@ -15,12 +15,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
+import killing
 import pytest
 from act import config, data
 from act.errors import UserError
@@ -121,7 +120,7 @@ def test_a_search_that_was_killed_goes_on(small, tmp_path):
     with open(path, 'w') as f:
         f.write(config.dump(settings))
 
-    def start():
+    def start(halt=None):
         return subprocess.Popen([
             sys.executable,
             os.path.join(PROJECT, 'diagnose.py'), 'ops', '--config_path', path,
@@ -130,19 +129,19 @@ def test_a_search_that_was_killed_goes_on(small, tmp_path):
             '--as_saved', '--min_agreement', '30', '--output_dir',
             str(tmp_path / 'out')
         ],
+                                env=halt and halt.env,
                                 stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT,
                                 encoding='utf-8')
 
     journal = str(tmp_path / 'out' / trial.JOURNAL)
-    process = start()
-    while process.poll() is None:
-        if os.path.exists(journal) and content(journal).count('\n') >= 4:
-            process.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.05)
+    halt = killing.Halt(str(tmp_path / 'halted'),
+                        made='*/' + trial.JOURNAL,
+                        count=4)
+    process = start(halt)
+    halt.wait(process)
+    process.kill()
     process.communicate()
-    assert process.returncode == -signal.SIGKILL
     kept = content(journal)
     process = start()
     said, _ = process.communicate()

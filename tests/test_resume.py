@@ -184,13 +184,15 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, trained):
     place, log = str(tmp_path / 'place'), str(tmp_path / 'log')
     more = ['--use_vdl', '--vdl_log_dir', str(tmp_path / 'vdl')]
     for moment, number, left in [
-        ('iteration 2: mAP', signal.SIGKILL, {'run_checkpoints'}),
-        ('iteration 4: mAP', signal.SIGTERM,
+        (dict(said='iteration 2: mAP'), signal.SIGKILL, {'run_checkpoints'}),
+        (dict(said='iteration 4: mAP'), signal.SIGTERM,
          {'run_checkpoints', 'run_interrupted'}),
-        ('convert', signal.SIGKILL, {'run_checkpoints', 'run_interrupted'}),
+        (dict(made='*/.convert_*'), signal.SIGKILL,
+         {'run_checkpoints', 'run_interrupted'}),
     ]:
-        process = killing.start(arguments + more, place, log)
-        assert killing.kill_at(process, place, log, moment, number)
+        halt = killing.Halt(str(tmp_path / 'halted'), **moment)
+        process = killing.start(arguments + more, place, log, halt)
+        halt.send(process, number)
         if number == signal.SIGTERM:
             assert process.returncode == 130
         found = killing.leftovers(place)

@@ -17,12 +17,11 @@ most in int8."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
+import killing
 import numpy as np
 import pytest
 from act import config, data, int8_check, results
@@ -466,21 +465,16 @@ def read(place):
 def test_a_search_that_is_killed_is_gone_on_with(made, planted, tmp_path,
                                                  capsys):
     place = str(tmp_path / 'killed')
-    journal = os.path.join(place, 'search', floats.JOURNAL)
+    halt = killing.Halt(str(tmp_path / 'halted'),
+                        made='*/' + floats.JOURNAL,
+                        count=3)
     process = subprocess.Popen(
         [sys.executable, 'diagnose.py', 'search', *arguments(made, place)],
         cwd=PROJECT,
+        env=halt.env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        if os.path.exists(journal):
-            with open(journal, 'rb') as f:
-                known = f.read().count(b'\n') - 1
-            if known >= 1:
-                process.send_signal(signal.SIGKILL)
-                break
-        time.sleep(.005)
-    assert process.wait() == -signal.SIGKILL
+    halt.send(process)
     assert os.listdir(place) == ['search']
     # What is chosen depends on the machine.
     assert ask(made, place) == 0

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 
+import killing
 import pytest
 from act import cli, config, files, results
 from act.errors import UserError
@@ -58,12 +59,13 @@ def digests(place, *parts):
     return {f: files.file_digest(f) for f in found if os.path.isfile(f)}
 
 
-def start(place, *arguments):
+def start(place, *arguments, halt=None):
     """A sweep of its own, as a user starts it."""
     return subprocess.Popen(
         [sys.executable,
          os.path.join(PROJECT, 'sweep.py'), *arguments],
         cwd=str(place),
+        env=halt and halt.env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -87,13 +89,14 @@ def swept(small_settings, training, tmp_path_factory):
         '--save_dir', 'swept', '--num_images', '4', '--cpu_threads', '1',
         '--config_path', *paths
     ]
-    process = start(place, *arguments)
-    wait_for(
-        lambda: glob.glob(
-            str(place / 'swept/models/trained_checkpoints/iteration_*')),
-        process)
+    halt = killing.Halt(str(place / 'halted'),
+                        made='*/trained_checkpoints/.checkpoint_*/made',
+                        count=2)
+    process = start(place, *arguments, halt=halt)
+    halt.wait(process)
     process.send_signal(signal.SIGTERM)
     stopped = process.communicate()
+    halt.go()
     assert process.returncode == 143
     between = digests(place, 'swept')
     whole = run_script('sweep.py', *arguments, cwd=str(place))
