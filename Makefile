@@ -9,7 +9,7 @@ REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 PIP := $(PY) -m pip --disable-pip-version-check -q install -c $(PROJECT)/constraints.txt
 
 .PHONY: help setup setup-paddle3 demo export test test-gpu-config test-paddle3 test-ops-asan \
-    test-browser lint pr bench bench-accuracy bench-siblings bench-peers \
+    test-browser lint pr results bench bench-accuracy bench-siblings bench-peers \
     bench-trt-partition bench-paddle3 clean
 
 help:
@@ -106,17 +106,20 @@ test-paddle3: setup setup-paddle3
 	PADDLE2_PYTHON=$(PY) $(PADDLE3)/bin/python -m pytest -q tests/paddle3 \
 	    tests/test_depthwise.py tests/test_deformable.py
 
-# Without Paddle in the process, which AddressSanitizer does not stand.
-FUZZED := deformable depthwise nms
+# Without Paddle in the process, which AddressSanitizer does not stand; its oneDNN
+# it does.
+FUZZED := deformable depthwise nms network
+LINK_network = -L"$$libs" -Wl,-rpath,"$$libs" -l:libdnnl.so.3
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -Wall -Wno-psabi
 
-test-ops-asan:
+test-ops-asan: $(FUZZED:%=fuzz-%)
+
+fuzz-%: setup
 	@mkdir -p build
-	set -e; for name in $(FUZZED); do \
+	libs=$$(echo $(VENV)/lib/python3*/site-packages/paddle/libs); \
 	    g++ -std=c++17 -O1 -fopenmp $(SANITIZE) -I$(PROJECT)/ops \
-	        tests/operators/fuzz_$$name.cc -o build/fuzz_$$name; \
-	    build/fuzz_$$name; \
-	done
+	    tests/operators/fuzz_$*.cc -o build/fuzz_$* $(LINK_$*)
+	build/fuzz_$*
 
 # A series of patches for a branch of a PaddleDetection checkout.
 BRANCH ?= develop
@@ -191,6 +194,14 @@ bench-peers: setup $(PEERS)/.installed
 	    --name $(NAME) $(if $(MODELS),--models $(MODELS)) \
 	    $(if $(COCO),--coco $(abspath $(COCO))) \
 	    $(if $(WEIGHTS),--weights $(abspath $(WEIGHTS))) $(ARGS)
+
+# The four models beside the published figures.
+results: setup
+	@test -n "$(COCO)" -a -n "$(NAME)" || { echo "error: make results needs COCO=DIR NAME=name"; exit 2; }
+	cd $(PROJECT) && $(PY) demo/shapes.py
+	$(PY) benchmarks/cpu_engines.py --engines ours --name $(NAME) \
+	    --models picodet_s_demo ppyoloe_l rtdetr_l dino_r50 --seconds 300 --coco $(abspath $(COCO)) $(ARGS)
+	$(PY) benchmarks/models_table.py benchmarks/results/cpu_engines_$(NAME).json
 
 # Also COCO=DIR WEIGHTS=FILE, those of PicoDet-XS.
 bench-paddle3: setup setup-paddle3

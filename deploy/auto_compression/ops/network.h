@@ -43,6 +43,9 @@ namespace network {
 // in memory.
 using Dims = std::array<int64_t, 4>;
 
+constexpr int64_t kMostSide = 1 << 15;
+constexpr int64_t kMostValues = int64_t{1} << 31;  // of a map
+
 struct Input {
   Dims dims;
   bool rows;
@@ -142,6 +145,8 @@ class Network {
         throw std::runtime_error(std::string(e.what()) + ", in step: " + line);
       }
     }
+    if (feeds_.size() < inputs_.size())
+      throw std::runtime_error("more inputs than feeds");
     Place();
     parameters_.clear();
   }
@@ -212,6 +217,22 @@ class Network {
     return value;
   }
 
+  // Beyond these no map has strides, borders or factors, and sizes that are
+  // computed from them cannot overflow.
+  template <typename T>
+  static T NextWithin(std::istringstream& words, T least, T most) {
+    const T value = Next<T>(words);
+    if (!(least <= value && value <= most))
+      throw std::runtime_error("a number is out of range");
+    return value;
+  }
+
+  // A pair for height and width.
+  static void NextPair(std::istringstream& words, int64_t least, int64_t* two) {
+    for (int i = 0; i < 2; ++i)
+      two[i] = NextWithin<int64_t>(words, least, kMostSide);
+  }
+
   static int TypeOf(const std::string& name) {
     if (name == "f32") return onednn::kF32;
     if (name == "bf16") return onednn::kBf16;
@@ -243,8 +264,13 @@ class Network {
   Value& Make(int id, Dims dims, int type, bool rows) {
     if (static_cast<size_t>(id) != values_.size())
       throw std::runtime_error("values are not numbered in order");
-    for (const int64_t side : dims)
+    int64_t count = 1;
+    for (const int64_t side : dims) {
       if (side < 1) throw std::runtime_error("an image is too small");
+      if (side > kMostValues / count)
+        throw std::runtime_error("an image is too large");
+      count *= side;
+    }
     values_.emplace_back();
     Value& value = values_.back();
     value.dims = dims;
@@ -266,7 +292,7 @@ class Network {
   static Form ReadForm(std::istringstream& words) {
     const int type = TypeOf(Next<std::string>(words));
     const float scale = Next<float>(words);
-    return {type, scale, Next<float>(words)};
+    return {type, scale, NextWithin<float>(words, -255, 255)};
   }
 
   Layer ReadLayer(std::istringstream& words) {
@@ -420,13 +446,14 @@ class Network {
     const Layer layer = ReadLayer(words);
     const int64_t groups = Next<int64_t>(words);
     dnnl_dims_t strides, before, after, dilates = {0, 0};
-    for (auto* two : {&strides, &before, &after})
-      for (int i = 0; i < 2; ++i) (*two)[i] = Next<int64_t>(words);
+    NextPair(words, 1, strides);
+    NextPair(words, 0, before);
+    NextPair(words, 0, after);
     const PostOperations then = ReadPostOperations(words, layer.form);
 
     const Value& source = At(layer.from);
     const auto& w = layer.weight.dims;  // O, I / groups, height, width
-    if (w.size() != 4 || groups < 1 || w[0] % groups ||
+    if (w.size() != 4 || groups < 1 || w[0] % groups || groups > w[0] ||
         w[1] * groups != source.dims[1] || Count(layer.bias.dims) != w[0])
       throw std::runtime_error("weights do not fit");
     Dims dims = {source.dims[0], w[0], 0, 0};
@@ -507,6 +534,7 @@ class Network {
   // Ends a step that has weights, of this shape.
   void Weighted(dnnl_primitive_desc* made, const Layer& layer,
                 const std::vector<int64_t>& shape, const PostOperations& then) {
+    Own<dnnl_primitive_desc> description(made);  // what follows may throw
     const int64_t channels = Count(layer.bias.dims);
     std::vector<dnnl_exec_arg_t> arguments = {
         Argument(onednn::kSource, layer.from),
@@ -520,7 +548,7 @@ class Network {
                            Copied(ParameterAt(layer.scales), {channels})});
     for (const auto& one : then.sources)
       arguments.push_back(Argument(one.first, one.second));
-    Finish(made, std::move(arguments));
+    Finish(description.release(), std::move(arguments));
   }
 
   void Normalization(std::istringstream& words) {
@@ -530,6 +558,8 @@ class Network {
     const float epsilon = Next<float>(words);
     const Dims d = At(from).dims;
     if (!At(from).rows) throw std::runtime_error("it takes rows");
+    dnnl_memory* gamma = Copied(scale, {d[1]});
+    dnnl_memory* beta = Copied(shift, {d[1]});
     const Value& value = Make(id, d, At(from).type, true);
     const Own<dnnl_memory_desc> statistics = Plain({d[0], d[3]}, onednn::kF32);
     dnnl_primitive_desc* made = nullptr;
@@ -540,16 +570,18 @@ class Network {
           "a normalization");
     Finish(made, {Argument(onednn::kSource, from),
                   Argument(onednn::kResult, id),
-                  {onednn::kScale, Copied(scale, {d[1]})},
-                  {onednn::kShift, Copied(shift, {d[1]})}});
+                  {onednn::kScale, gamma},
+                  {onednn::kShift, beta}});
   }
 
   void Pooling(std::istringstream& words) {
     const int id = Next<int>(words), from = Next<int>(words);
     const int algorithm = AlgorithmOf(Next<std::string>(words));
     dnnl_dims_t kernel, strides, before, after, dilation = {0, 0};
-    for (auto* two : {&kernel, &strides, &before, &after})
-      for (int i = 0; i < 2; ++i) (*two)[i] = Next<int64_t>(words);
+    NextPair(words, 0, kernel);
+    NextPair(words, 1, strides);
+    NextPair(words, 0, before);
+    NextPair(words, 0, after);
     Dims dims = At(from).dims;
     for (int i = 0; i < 2; ++i) {
       if (kernel[i] == 0) {  // all of it
@@ -612,7 +644,9 @@ class Network {
 
   void Resize(std::istringstream& words) {
     const int id = Next<int>(words), from = Next<int>(words);
-    const float factors[2] = {Next<float>(words), Next<float>(words)};
+    float factors[2];
+    for (float& one : factors)
+      one = NextWithin<float>(words, 1.f / kMostSide, kMostSide);
     Dims dims = At(from).dims;
     for (int i = 0; i < 2; ++i) dims[2 + i] *= factors[i];
     const int type = At(from).type;
