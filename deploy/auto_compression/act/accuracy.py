@@ -11,8 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How good detections are: COCO's mAP against annotations, agreement of two
-models without annotations, and whether a difference in mAP is more than chance.
+"""How good detections are: COCO's or VOC's mAP against annotations, agreement
+of two models without annotations, and whether a difference in mAP is more than
+chance.
 
 Everything is on the CPU and in numpy; no model is run here.
 """
@@ -41,6 +42,7 @@ from typing import (
 import numpy as np
 
 from . import annotations as coco_file
+from . import runtime, voc
 from .data import ImageSet
 from .errors import CheckFailed, UserError, unknown
 
@@ -82,7 +84,8 @@ class Detections:
 
 @dataclass
 class Accuracy:
-    """COCO's figures as fractions of 1; None where there is no ground truth.
+    """Figures as fractions of 1; None where there is no ground truth. VOC has
+    `map`, the metric's own, and `per_class` only; the others are COCO's.
 
     Attributes:
         map: AP averaged over IoU 0.50:0.05:0.95 and over classes.
@@ -93,7 +96,8 @@ class Accuracy:
             so many boxes of a class in an image.
         ar_small, ar_medium, ar_large: `ar_100` by area.
         images: how many images were counted.
-        boxes: how many ground truth boxes were counted, without crowds.
+        boxes: how many ground truth boxes were counted, without crowds and
+            difficult ones.
         per_class: `map` of each class, by name.
     """
     map: Optional[float]
@@ -277,6 +281,13 @@ def _ground_truth(annotations: Annotations, category_ids: Optional[CategoryIds],
                         sum(not item['iscrowd'] for item in kept))
 
 
+def _no_class(image_id: int, index: int, count: int) -> UserError:
+    return UserError(
+        'image %d: the model gives class %d, but %d classes are annotated: '
+        'model and annotation file do not belong together' %
+        (image_id, index, count))
+
+
 def _results(truth: _GroundTruth,
              detections: Iterable[Detections]) -> Dict[str, Any]:
     """Detections as the COCO dictionary that `COCO.loadRes` would make.
@@ -296,10 +307,7 @@ def _results(truth: _GroundTruth,
                                            rows[:, 1].tolist(), boxes.tolist(),
                                            size.prod(axis=1).tolist()):
             if index not in truth.category_of:
-                raise UserError(
-                    'image %d: the model gives class %d, but %d classes are '
-                    'annotated: model and annotation file do not belong '
-                    'together' % (one.image_id, index, len(truth.category_of)))
+                raise _no_class(one.image_id, index, len(truth.category_of))
             items.append({
                 'id': len(items) + 1,
                 'image_id': one.image_id,
@@ -368,44 +376,15 @@ def _fraction(value: float) -> Optional[float]:
     return float(value) if value > -1 else None
 
 
-class CocoEvaluator:
-    """mAP against COCO annotations, with the figures of ppdet's COCOMetric.
+class Evaluator:
+    """Takes in detections of images, and measures them.
 
-    An image of the annotations that was not processed counts as one in which
-    nothing was found; choose `image_ids` to evaluate on fewer images.
+    An image that was not processed counts as one in which nothing was found.
     """
 
-    def __init__(self,
-                 annotations: Annotations,
-                 *,
-                 category_ids: Optional[CategoryIds] = None,
-                 image_ids: Optional[Iterable[int]] = None,
-                 backend: str = 'auto') -> None:
-        """
-        Args:
-            annotations: path of a COCO annotation file, or its content.
-            category_ids: category of each class index of the model; by
-                default the file's categories in the order of the file, as
-                PaddleDetection numbers its classes.
-            image_ids: only these images count; all by default.
-            backend: 'auto' takes faster_coco_eval where it is installed.
-
-        Raises:
-            UserError: the annotations are bad, an id is not among them, or the
-                backend is unknown or not installed.
-        """
-        _load_backend(backend)
-        self._backend = backend
-        self._truth = _ground_truth(annotations, category_ids, image_ids)
-        self._image_ids = self._truth.image_ids
+    def __init__(self, image_ids: Iterable[int]) -> None:
+        self._image_ids = set(image_ids)
         self._detections: Dict[int, Detections] = {}
-
-    @classmethod
-    def of(cls, images: ImageSet) -> 'CocoEvaluator':
-        """An evaluator of exactly these images, with the reader's classes."""
-        return cls(images.annotation_path,
-                   category_ids=images.category_ids,
-                   image_ids=[r.id for r in images.records])
 
     def reset(self) -> None:
         """Forget all detections."""
@@ -432,6 +411,47 @@ class CocoEvaluator:
         Raises:
             UserError: a class the annotations do not have.
         """
+        raise NotImplementedError
+
+
+class CocoEvaluator(Evaluator):
+    """mAP against COCO annotations, with the figures of ppdet's COCOMetric.
+    Choose `image_ids` to evaluate on fewer images.
+    """
+
+    def __init__(self,
+                 annotations: Annotations,
+                 *,
+                 category_ids: Optional[CategoryIds] = None,
+                 image_ids: Optional[Iterable[int]] = None,
+                 backend: str = 'auto') -> None:
+        """
+        Args:
+            annotations: path of a COCO annotation file, or its content.
+            category_ids: category of each class index of the model; by
+                default the file's categories in the order of the file, as
+                PaddleDetection numbers its classes.
+            image_ids: only these images count; all by default.
+            backend: 'auto' takes faster_coco_eval where it is installed.
+
+        Raises:
+            UserError: the annotations are bad, an id is not among them, or the
+                backend is unknown or not installed.
+        """
+        _load_backend(backend)
+        self._backend = backend
+        self._truth = _ground_truth(annotations, category_ids, image_ids)
+        super().__init__(self._truth.image_ids)
+
+    @classmethod
+    def of(cls, images: ImageSet) -> 'CocoEvaluator':
+        """An evaluator of exactly these images, with the reader's classes."""
+        return cls(images.annotation_path,
+                   category_ids=images.category_ids,
+                   image_ids=[r.id for r in images.records])
+
+    def evaluate(self) -> Accuracy:
+        """See `Evaluator`."""
         with contextlib.redirect_stdout(io.StringIO()):
             run = _coco_eval(self._backend, self._truth,
                              self._detections.values())
@@ -450,6 +470,90 @@ class CocoEvaluator:
                         images=len(self._image_ids),
                         boxes=self._truth.boxes,
                         per_class=per_class)
+
+
+class VocEvaluator(Evaluator):
+    """mAP against VOC annotations, with the figure of ppdet's VOCMetric."""
+
+    def __init__(self, truth: voc.Truth, class_names: Sequence[str],
+                 image_ids: Iterable[int]) -> None:
+        """
+        Args:
+            truth: what is annotated, and the metric.
+            class_names: of the model's classes.
+            image_ids: only these images count.
+        """
+        self._truth = truth
+        self._names = class_names
+        super().__init__(image_ids)
+
+    def evaluate(self) -> Accuracy:
+        """See `Evaluator`."""
+        nothing = np.zeros((0, 6), np.float32)
+        # In the order of the data set, as ppdet: of boxes of the same score,
+        # the one that came first counts first.
+        counted, _ = _voc_count(self._truth, self._names, [
+            self._detections.get(i, Detections(i, nothing))
+            for i in sorted(self._image_ids)
+        ])
+        counted.accumulate()
+        # ppdet's results by class leave out those without detections, and
+        # then go on with the wrong name.
+        measured = iter(counted.eval_results)
+        per_class: Dict[str, Optional[float]] = {}
+        for name, rows, count in zip(self._names, counted.class_score_poss,
+                                     counted.class_gt_counts):
+            per_class[name] = None if not count else float(
+                next(measured)['ap']) if rows else 0.
+        boxes = sum(counted.class_gt_counts)
+        return Accuracy(float(counted.mAP) if boxes else None,
+                        *[None] * 11,
+                        images=len(self._image_ids),
+                        boxes=boxes,
+                        per_class=per_class)
+
+
+def _voc_count(truth: voc.Truth, class_names: Sequence[str],
+               found: Sequence[Detections]) -> Tuple[Any, List[List[int]]]:
+    """ppdet's DetectionMAP with images taken in, as its VOCMetric does.
+
+    Returns:
+        it, and for each class the position in `found` of the image of each of
+        its `class_score_poss`.
+
+    Raises:
+        UserError: a class the annotations do not have.
+    """
+    runtime.import_ppdet()
+    from ppdet.metrics.map_utils import DetectionMAP
+    count = len(class_names)
+    counted = DetectionMAP(count,
+                           overlap_thresh=truth.metric.overlap_thresh,
+                           map_type=truth.metric.map_type,
+                           catid2name=dict(enumerate(class_names)))
+    images: List[List[int]] = [[] for _ in range(count)]
+    for at, one in enumerate(found):
+        classes = one.boxes[:, 0].astype(int)
+        bad = classes[(classes < 0) | (classes >= count)]
+        if len(bad):
+            raise _no_class(one.image_id, int(bad[0]), count)
+        objects = truth.objects[one.image_id]
+        # Lists, since it looks at single numbers.
+        counted.update(one.boxes[:, 2:].tolist(), one.boxes[:, 1].tolist(),
+                       classes.tolist(), objects.boxes,
+                       objects.classes.tolist(), objects.difficult.tolist())
+        for seen, rows in zip(images, counted.class_score_poss):
+            seen += [at] * (len(rows) - len(seen))
+    return counted, images
+
+
+def evaluator_on(images: ImageSet) -> Evaluator:
+    """An evaluator of exactly these images, with the reader's classes and
+    metric."""
+    if images.truth is None:
+        return CocoEvaluator.of(images)
+    return VocEvaluator(images.truth, images.class_names,
+                        [r.id for r in images.records])
 
 
 def _pair(first: Sequence[Detections],
@@ -553,13 +657,14 @@ class _ClassMatches:
         true: (T, D) bool: matched at each of the T IoU thresholds.
         ignored: (T, D) bool: neither right nor wrong (on a crowd).
         ground_truth: (I,) float64: objects in each image, without crowds.
-        recalls: (101,) float64: COCO's recall thresholds.
+        recalls: (n,) float64: recall thresholds at which precision is averaged;
+            None: it is integrated over recall.
     """
     image: np.ndarray
     true: np.ndarray
     ignored: np.ndarray
     ground_truth: np.ndarray
-    recalls: np.ndarray
+    recalls: Optional[np.ndarray]
 
 
 def _match(truth: _GroundTruth,
@@ -600,10 +705,55 @@ def _match(truth: _GroundTruth,
     return classes
 
 
+def _voc_match(truth: voc.Truth, class_names: Sequence[str],
+               found: Sequence[Detections]) -> List[_ClassMatches]:
+    """As `_match`, of VOC's metric. Boxes on difficult objects are no longer
+    among the detections."""
+    counted, images = _voc_count(truth, class_names, found)
+    recalls = np.arange(11) / 10 if truth.metric.map_type == '11point' else None
+    objects = [truth.objects[one.image_id] for one in found]
+    classes = []
+    for k, rows in enumerate(counted.class_score_poss):
+        ground_truth = np.array(
+            [np.count_nonzero(o.classes[~o.difficult] == k) for o in objects],
+            np.float64)
+        if not ground_truth.any():
+            continue
+        scores, true = np.array(rows, np.float64).reshape(-1, 2).T
+        order = np.argsort(-scores, kind='mergesort')  # ppdet's order of ties
+        classes.append(
+            _ClassMatches(
+                np.array(images[k], int)[order], true[order][None] > 0,
+                np.zeros((1, len(order)), bool), ground_truth, recalls))
+    return classes
+
+
+def _integral(drawn: np.ndarray, hits: np.ndarray,
+              counted: np.ndarray) -> np.ndarray:
+    """Sums of precision, not interpolated, over true positives, each of which
+    counts as often as its image was drawn.
+
+    Args:
+        drawn: (R, N) float64: how often.
+        hits: (R, N) float64: true positives up to and with this one.
+        counted: (R, N) float64: detections, likewise.
+
+    Returns:
+        (R,) float64.
+    """
+    total = np.zeros(len(drawn))
+    for again in range(int(drawn.max())):
+        # A true positive before each of this one's further copies.
+        after = np.maximum(counted - again, 1)
+        total += ((drawn > again) * (hits - again) / after).sum(axis=1)
+    return total
+
+
 def _class_ap(matches: _ClassMatches, weights: np.ndarray) -> np.ndarray:
     """AP of one class, averaged over IoU, for each resample.
 
-    The 101-point interpolation of pycocotools' COCOeval.accumulate: precision
+    The interpolation of pycocotools' COCOeval.accumulate, or that of ppdet's
+    DetectionMAP, which differs in its thresholds only: precision
     at a recall threshold is the largest precision at or after the first
     detection that reaches the recall. An image drawn m times counts m times:
     its detections stay one entry of weight m, which gives the same value, since
@@ -634,6 +784,10 @@ def _class_ap(matches: _ClassMatches, weights: np.ndarray) -> np.ndarray:
             counted = seen[:, columns]
             if ignored.any():
                 counted = (drawn * ~ignored).cumsum(axis=1)[:, columns]
+            if matches.recalls is None:
+                result[rows] += _integral(drawn[:, columns], hits,
+                                          counted) / objects[rows, 0]
+                continue
             precision = hits / (counted + np.spacing(1))
             precision = np.maximum.accumulate(precision[:, ::-1],
                                               axis=1)[:, ::-1]
@@ -642,7 +796,8 @@ def _class_ap(matches: _ClassMatches, weights: np.ndarray) -> np.ndarray:
                                       side='right')
             newly = np.diff(reached, axis=1, prepend=0)
             result[rows] += (precision * newly).sum(axis=1)
-    return result / (len(matches.true) * len(matches.recalls))
+    points = 1 if matches.recalls is None else len(matches.recalls)
+    return result / (len(matches.true) * points)
 
 
 def _resampled_map(classes: Sequence[_ClassMatches],
@@ -675,7 +830,7 @@ def paired_difference(a: Sequence[Detections],
                       resamples: int = 1000,
                       seed: int = 0,
                       confidence: float = 0.95) -> PairedDifference:
-    """Is the mAP of b really other than that of a?
+    """Is COCO's mAP of b really other than that of a?
 
     A percentile bootstrap (Efron and Tibshirani, 1993, ch. 13) over images:
     each resample draws as many images as there are, with replacement, and both
@@ -693,25 +848,55 @@ def paired_difference(a: Sequence[Detections],
         UserError: the images differ or have no ground truth, or a number is
             out of range.
     """
+    pairs = _pair(a, b)
+    truth = _ground_truth(annotations, category_ids,
+                          [one.image_id for one, _ in pairs])
+    return _bootstrap(pairs, functools.partial(_match, truth), resamples, seed,
+                      confidence)
+
+
+def paired_difference_on(images: ImageSet, a: Sequence[Detections],
+                         b: Sequence[Detections],
+                         **options: Any) -> PairedDifference:
+    """`paired_difference` in the mAP of the images' metric.
+
+    Args:
+        images: that both models ran on.
+        a, b: their detections.
+        options: resamples, seed and confidence.
+    """
+    if images.truth is None:
+        return paired_difference(a,
+                                 b,
+                                 images.annotation_path,
+                                 category_ids=images.category_ids,
+                                 **options)
+    return _bootstrap(
+        _pair(a, b),
+        functools.partial(_voc_match, images.truth, images.class_names),
+        **options)
+
+
+def _bootstrap(pairs: Sequence[Tuple[Detections, Detections]],
+               match: Callable[[Sequence[Detections]], List[_ClassMatches]],
+               resamples: int = 1000,
+               seed: int = 0,
+               confidence: float = 0.95) -> PairedDifference:
+    """See `paired_difference`; `match` is that of the metric."""
     if resamples < 1 or not 0 < confidence < 1:
         raise UserError(
             'bootstrap: resamples must be at least 1 and confidence between 0 '
             'and 1, found %s and %s' % (resamples, confidence))
-    pairs = _pair(a, b)
-    truth = _ground_truth(annotations, category_ids,
-                          [one.image_id for one, _ in pairs])
-    if not truth.boxes:
-        raise UserError('bootstrap: the %d images have no ground truth' %
-                        len(pairs))
     count = len(pairs)
     draws = np.random.default_rng(seed).multinomial(count,
                                                     np.full(count, 1 / count),
                                                     size=resamples)
     # The first row is the images as they are.
     weights = np.concatenate([np.ones((1, count)), draws])
-    before, after = [
-        _resampled_map(_match(truth, model), weights) for model in zip(*pairs)
-    ]
+    classes = [match(model) for model in zip(*pairs)]
+    if not classes[0]:
+        raise UserError('bootstrap: the %d images have no ground truth' % count)
+    before, after = [_resampled_map(found, weights) for found in classes]
     change = after - before
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(change[1:], [tail, 1 - tail])

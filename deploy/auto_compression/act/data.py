@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""COCO images and PaddleDetection's preprocessing, built from a reader file.
+"""COCO or VOC images and PaddleDetection's preprocessing, from a reader file.
 
 The transforms are ppdet's own, so that pixels are what the detector was trained
 on; the annotation file is only asked which images there are.
@@ -38,7 +38,7 @@ from typing import (
 import numpy as np
 import yaml
 
-from . import annotations, config, images, runtime
+from . import annotations, config, images, runtime, voc
 from .errors import UserError, unknown
 
 Batch = Dict[str, np.ndarray]
@@ -46,6 +46,8 @@ Batch = Dict[str, np.ndarray]
 # Threads that read ahead where neither configuration nor reader file say; as
 # PaddleDetection.
 WORKERS = 2
+# The data set that each metric evaluates on.
+METRICS = {'COCO': 'COCODataSet', 'VOC': voc.DATA_SET}
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,27 @@ class ImageSet:
 
     `category_ids[i]` is the category of the model's class i: PaddleDetection
     numbers classes in the order of the file's categories, not of their ids.
+    `truth` is what VOC's metric measures against; None: the metric is COCO's,
+    against the annotation file.
     """
     annotation_path: str
     records: List[ImageRecord]
     category_ids: List[int]
     class_names: List[str]
+    truth: Optional[voc.Truth] = None
+
+    @property
+    def annotation_files(self) -> Tuple[str, ...]:
+        """All that say what is annotated."""
+        more = self.truth.files if self.truth else ()
+        return (self.annotation_path, *more)
+
+    @property
+    def metric_fields(self) -> Dict[str, Any]:
+        """The record's fields of what mAP means on these images."""
+        if self.truth is None:
+            return {'metric': 'COCO'}
+        return dict(metric='VOC', **vars(self.truth.metric))
 
     def take(self, count: Optional[int]) -> 'ImageSet':
         """The first `count` images (all, if None)."""
@@ -120,7 +138,8 @@ def load_images(dataset_dir: str,
                 anno_path: str,
                 *,
                 bad: Optional[images.BadImages] = None,
-                keys: Optional[Dict[str, PathKey]] = None) -> ImageSet:
+                keys: Optional[Dict[str, PathKey]] = None,
+                source: Optional[voc.Source] = None) -> ImageSet:
     """List the images of an annotation file.
 
     Args:
@@ -129,6 +148,8 @@ def load_images(dataset_dir: str,
         anno_path: the annotation file.
         bad: what becomes of images that are missing or broken; None: refused.
         keys: which keys named the three paths, for messages.
+        source: of a VOC data set, whose annotation file is a list of images;
+            None: it is COCO's.
 
     Raises:
         UserError: a path leads nowhere, the annotation file is bad, an image
@@ -146,15 +167,12 @@ def load_images(dataset_dir: str,
     annotation_path = os.path.join(dataset_dir, anno_path)
     if not os.path.isfile(annotation_path):
         raise wrong('anno_path', annotation_path, 'is no annotation file')
-    content = annotations.read(annotation_path)
     root = os.path.join(dataset_dir, image_dir or '')
     if not os.path.isdir(root):
         raise wrong('image_dir', root, 'is no directory of images')
-    records = [
-        ImageRecord(item['id'], os.path.join(root, item['file_name']),
-                    item['height'], item['width'])
-        for item in sorted(content['images'], key=lambda item: item['id'])
-    ]
+    found = _coco_images(annotation_path, root) if source is None else \
+        _voc_images(annotation_path, root, dataset_dir, source)
+    records = found.records
     faults = images.check([r.path for r in records], images.structure_fault)
     if faults:
         mend = ''
@@ -165,9 +183,35 @@ def load_images(dataset_dir: str,
         records = [r for r in records if r.path not in faults]
         if not records:
             raise bad.none_left(len(faults))
+    return replace(found, records=records)
+
+
+def _coco_images(annotation_path: str, root: str) -> ImageSet:
+    content = annotations.read(annotation_path)
+    records = [
+        ImageRecord(item['id'], os.path.join(root, item['file_name']),
+                    item['height'], item['width'])
+        for item in sorted(content['images'], key=lambda item: item['id'])
+    ]
     categories = content['categories']
     return ImageSet(annotation_path, records, [c['id'] for c in categories],
                     [str(c.get('name', c['id'])) for c in categories])
+
+
+def _voc_images(annotation_path: str, root: str, dataset_dir: str,
+                source: voc.Source) -> ImageSet:
+    """Images and classes are numbered from 1 in the order of the lists."""
+    found = voc.read(annotation_path, root, dataset_dir, source)
+    listed = list(enumerate(found.images, 1))
+    return ImageSet(
+        annotation_path,
+        [ImageRecord(i, one.path, one.height, one.width) for i, one in listed],
+        list(range(1,
+                   len(found.names) + 1)), found.names,
+        voc.Truth(source.metric, {
+            i: one.objects
+            for i, one in listed
+        }, found.files))
 
 
 class Pipeline:
@@ -371,13 +415,15 @@ def open_reader(section: config.ReaderSection,
 
     Raises:
         UserError: see `config.read_mapping` and `Pipeline`; a metric other
-            than COCO; a data set other than COCODataSet.
+            than COCO and VOC; a data set that is not of its kind.
     """
     path = section.file
     content = read_file(path)
-    if content.get('metric', 'COCO') != 'COCO':
-        raise UserError("%s: metric '%s' is not supported, only COCO" %
-                        (path, content['metric']))
+    metric = content.get('metric', 'COCO')
+    if not isinstance(metric, str) or metric not in METRICS:
+        raise UserError("%s: metric '%s' is not supported, only %s" %
+                        (path, metric, ' and '.join(METRICS)))
+    how = voc.metric(content, path) if metric == 'VOC' else None
     reader = content.get('EvalReader')
     if not isinstance(reader, dict):
         raise UserError("%s: section EvalReader is missing" % path)
@@ -386,14 +432,17 @@ def open_reader(section: config.ReaderSection,
         reader.get('batch_transforms') or [], path)
 
     bad = images.BadImages(skip_bad_images)
+    kind = METRICS[metric]
+    other, = (item for item in METRICS.items() if item[0] != metric)
 
     def image_set(name, prefix):
 
         def read() -> ImageSet:
             data = content.get(name)
-            if not isinstance(data, dict) or data.get('type') != 'COCODataSet':
-                raise UserError("%s: section %s must be a !COCODataSet" %
-                                (path, name))
+            if not isinstance(data, dict) or data.get('type') != kind:
+                raise UserError(
+                    "%s: section %s must be a !%s, as metric is %s; metric: "
+                    '%s is for a !%s' % (path, name, kind, metric, *other))
             paths, keys = {}, {}
             for key in _PATHS:
                 override = key if key == 'dataset_dir' else prefix + key
@@ -408,7 +457,9 @@ def open_reader(section: config.ReaderSection,
                 paths[key] = value
                 keys[key] = PathKey(named_by, 'Reader.' + override)
             paths['dataset_dir'] = paths['dataset_dir'] or '.'
-            return load_images(**paths, bad=bad, keys=keys)
+            source = voc.source(data, how, '%s in %r' %
+                                (name, path)) if how else None
+            return load_images(**paths, bad=bad, keys=keys, source=source)
 
         return read
 

@@ -258,13 +258,14 @@ def evaluate(settings: config.Settings,
     for directory, predictor, done, speed in zip(directories, predictors,
                                                  passes, latencies):
         made = predictor.plan
-        evaluator = accuracy.CocoEvaluator.of(images)
+        evaluator = accuracy.evaluator_on(images)
         evaluator.process(done.detections)
         record = _record(settings, directory, made, options, command)
         record.update(processes=ranks.size,
                       dataset=images.annotation_path,
                       num_images=len(images.records),
                       skipped_images=len(reader.bad.faults) or None,
+                      **images.metric_fields,
                       unverified_options=predictor.unverified,
                       peak_memory_mib=inference.peak_memory_mib())
         record.update(_accuracy_fields(evaluator.evaluate(), options.per_class))
@@ -317,10 +318,7 @@ def _comparison(passes: List[inference.Pass], latencies: List[Latency],
     """Fields that say what the first model lost against the second, and the
     files of the pictures that show it."""
     candidate, reference = passes[0].detections, passes[1].detections
-    paired = accuracy.paired_difference(reference,
-                                        candidate,
-                                        images.annotation_path,
-                                        category_ids=images.category_ids)
+    paired = accuracy.paired_difference_on(images, reference, candidate)
     agreement = accuracy.agreement_ap(reference, candidate)
     changed = accuracy.most_changed(reference,
                                     candidate,

@@ -42,6 +42,7 @@ from .errors import UserError, nearest, unknown
 from .files import write_whole
 
 VERSION = 1
+COCO = 'COCO'  # the metric where a record names none
 Record = Dict[str, Any]
 REQUIRED = ('schema_version', 'script', 'time', 'command')
 
@@ -157,7 +158,14 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
               'TensorRT: directory of the engines; null: not kept'),
         Field('processes', 'count', '',
               'processes that shared the images, of one launch'),
-        Field('dataset', 'text', '', 'path of the annotations'),
+        Field('dataset', 'text', '',
+              "path of the annotations; of VOC's, of the list of images"),
+        Field('metric', 'text', '',
+              'whose mAP; records of before VOC leave out COCO', (COCO, 'VOC')),
+        Field('map_type', 'text', '', 'VOC: how precision becomes AP',
+              ('11point', 'integral')),
+        Field('overlap_thresh', 'number', 'ratio',
+              'VOC: boxes of a larger IoU are right'),
         Field('num_images', 'count', '', 'images evaluated'),
         Field('skipped_images', 'count', '',
               'images left out as missing or broken; null: none'),
@@ -204,15 +212,21 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('int8_linear_ran', 'count', '', 'linear layers that ran in int8'),
     ),
     'accuracy': (
-        Field('map', 'number', '%', 'COCO AP, IoU 0.50 to 0.95'),
-        Field('ap50', 'number', '%', 'AP at IoU 0.50'),
-        Field('ap75', 'number', '%', 'AP at IoU 0.75'),
-        Field('ap_small', 'number', '%', 'AP of objects below 32^2 pixels'),
-        Field('ap_medium', 'number', '%', 'AP of those between'),
-        Field('ap_large', 'number', '%', 'AP of objects above 96^2 pixels'),
-        Field('ar_100', 'number', '%', 'recall with 100 boxes an image'),
+        Field(
+            'map', 'number', '%',
+            'mAP of the metric: COCO AP, IoU 0.50 to 0.95; VOC: that of '
+            "PaddleDetection's VOCMetric, without difficult objects"),
+        # COCO's alone; VOC has none.
+        Field('ap50', 'number', '%', 'COCO AP at IoU 0.50'),
+        Field('ap75', 'number', '%', 'COCO AP at IoU 0.75'),
+        Field('ap_small', 'number', '%',
+              'COCO AP of objects below 32^2 pixels'),
+        Field('ap_medium', 'number', '%', 'COCO AP of those between'),
+        Field('ap_large', 'number', '%',
+              'COCO AP of objects above 96^2 pixels'),
+        Field('ar_100', 'number', '%', 'COCO recall with 100 boxes an image'),
         Field('per_class', 'numbers', '%',
-              'AP by class name; null: no objects of it'),
+              "the metric's AP by class name; null: no objects of it"),
     ),
     # Of inference alone, an image.
     'latency': (
@@ -263,8 +277,10 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field('map_difference_low', 'number', 'points',
               'lower end of its 95% interval'),
         Field('map_difference_high', 'number', 'points', 'upper end'),
-        Field('agreement_ap', 'number', '%',
-              "AP with the reference's confident boxes as the truth"),
+        Field(
+            'agreement_ap', 'number', '%',
+            "COCO AP with the reference's confident boxes as the truth, "
+            'whatever the metric'),
         Field('agreement_boxes', 'count', '', 'how many those are'),
         Field('latency_ratio', 'number', 'ratio',
               'median latency / reference median'),
@@ -306,9 +322,11 @@ METRICS = {
     'AP_large': 'ap_large',
     'AR_100': 'ar_100',
 }
-# Two records are comparable if these are equal.
-CONDITIONS = ('dataset', 'num_images', 'batch_size', 'threads', 'processes',
-              'device', 'cpu', 'gpu', 'tensorrt', 'paddle')
+# What `map` means.
+METRIC = ('metric', 'map_type', 'overlap_thresh')
+# Two records are comparable if these are equal, see `condition`.
+CONDITIONS = ('dataset', *METRIC, 'num_images', 'batch_size', 'threads',
+              'processes', 'device', 'cpu', 'gpu', 'tensorrt', 'paddle')
 
 
 def _property(field: Field) -> Dict[str, Any]:
@@ -604,12 +622,28 @@ def comparison_table(reference: Record, candidate: Record) -> str:
     if _rows(candidate, 'int8') or _rows(candidate, 'comparison'):
         parts.append(_grouped(candidate, ('int8', 'comparison')))
     differ = [
-        '%s (%s, %s)' % (name, reference.get(name), candidate.get(name))
-        for name in CONDITIONS if reference.get(name) != candidate.get(name)
+        '%s (%s, %s)' %
+        (name, condition(reference, name), condition(candidate, name))
+        for name in CONDITIONS
+        if condition(reference, name) != condition(candidate, name)
     ]
     if differ:
         parts.append('warning: not measured alike: ' + ', '.join(differ))
     return '\n\n'.join(parts)
+
+
+def condition(record: Mapping[str, Any], name: str) -> Any:
+    """One of CONDITIONS of a record, None if it is missing. The metric never
+    is: before VOC there was COCO's only."""
+    value = record.get(name)
+    return COCO if value is None and name == 'metric' else value
+
+
+def metric_words(record: Mapping[str, Any]) -> str:
+    """What mAP of a record means, as COCO, or VOC 11point at IoU 0.5."""
+    metric, kind, overlap = (condition(record, name) for name in METRIC)
+    words = [metric, kind, overlap and 'at IoU %g' % overlap]
+    return ' '.join(filter(None, words))
 
 
 def _compared(field: Field, reference: Optional[float],

@@ -32,7 +32,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from tqdm import tqdm
 
 from .. import config, data, process, results, runtime, signals
-from ..accuracy import CocoEvaluator, Detections, from_model_output
+from ..accuracy import Detections, evaluator_on, from_model_output
 from ..errors import UserError, hint, unknown
 from ..files import (
     check_writable,
@@ -400,7 +400,7 @@ def _origin(source: _Source, ranks: Ranks) -> Dict[str, Any]:
     settings = source.settings
     origin: Dict[str, Any] = {
         'the float model': source.files.digest(),
-        'the annotation file': file_digest(source.train.annotation_path),
+        'the annotation file': file_digest(*source.train.annotation_files),
         'the reader file': file_digest(source.reader.file),
         'paddle': runtime.environment()['paddle'],
         'the number of processes': ranks.size,
@@ -560,6 +560,7 @@ def _qat(source: _Source, copied: ModelFiles, made: str, what: str,
             'map': 100 * result.best_metric,
             'num_images': len(source.val.records),
             'precision': 'simulated_int8',
+            **source.val.metric_fields,
         })
     return fields, result.stopped
 
@@ -585,7 +586,7 @@ def evaluator_of(session: Any,
                  ranks: Ranks = ALONE) -> Any:
     """A function that evaluates the session's student: mAP in [0, 1]. Each rank
     takes some of the batches, and all are told the same."""
-    evaluator = CocoEvaluator.of(images)
+    evaluator = evaluator_on(images)
 
     def mean_ap(found: List[List[Detections]]) -> float:
         evaluator.reset()

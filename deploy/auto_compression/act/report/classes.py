@@ -35,7 +35,10 @@ class Change:
 
 
 def changes(pair: Pair) -> List[Change]:
-    """Of the classes that both records have, the worst first."""
+    """Of the classes that both records have, the worst first; none if their
+    metrics differ."""
+    if pair.reference.metric != pair.candidate.metric:
+        return []
     before = pair.reference.get('per_class') or {}
     after = pair.candidate.get('per_class') or {}
     found = [

@@ -89,11 +89,18 @@ def _median(entry: Entry) -> str:
     return value(entry, 'latency_ms_p50') + ' *' * unsteady
 
 
+def _metric(entry: Entry) -> str:
+    """What mAP means where it is not COCO's."""
+    return '' if entry.metric == results.COCO else entry.metric
+
+
 _LABEL = Column('Model', 'model_name', lambda entry: entry.label, False)
+_METRIC = Column('Metric', 'metric', _metric, False)
 
 RESULTS = (
     _LABEL,
     _plain('mAP', 'map'),
+    _METRIC,
     Column('Change in mAP, points (95% interval)', 'map_difference', _interval),
     _plain('Agreement AP', 'agreement_ap'),
     Column('Latency p50, ms', 'latency_ms_p50', _median),
@@ -108,13 +115,14 @@ RESULTS = (
 )
 # Of them, what a terminal has room for.
 BRIEF = tuple(column for column in RESULTS
-              if column.field in ('model_name', 'map', 'map_difference',
-                                  'agreement_ap', 'latency_ms_p50',
-                                  'latency_ratio', 'model_size_mb'))
-ACCURACY = (_LABEL,
+              if column.field in ('model_name', 'map', 'metric',
+                                  'map_difference', 'agreement_ap',
+                                  'latency_ms_p50', 'latency_ratio',
+                                  'model_size_mb'))
+ACCURACY = (_LABEL, _plain('mAP', 'map'), _METRIC,
             *(_plain(title, name)
-              for name, title in (('map', 'mAP'), ('ap50', 'AP50'),
-                                  ('ap75', 'AP75'), ('ap_small', 'AP small'),
+              for name, title in (('ap50', 'AP50'), ('ap75', 'AP75'),
+                                  ('ap_small', 'AP small'),
                                   ('ap_medium', 'AP medium'),
                                   ('ap_large', 'AP large'),
                                   ('ar_100', 'AR 100'))))
@@ -137,7 +145,7 @@ COMPRESSION = (_LABEL, _plain('Strategy', 'strategy',
                                      'calibration_images'),
                _plain('Iterations', 'train_iterations'),
                _plain('Kept iteration',
-                      'best_iteration'), _plain('Simulated mAP', 'map'),
+                      'best_iteration'), _plain('Simulated mAP', 'map'), _METRIC,
                _plain('Last loss',
                       'final_loss'), _plain('Prepare', 'prepare_seconds'),
                _plain('Train or calibrate',

@@ -112,7 +112,7 @@ def _shown(name: str, value: Any) -> str:
 
 def accuracy_latency(rows: Sequence[Entry]) -> Optional[Figure]:
     """mAP against median latency, a line for each family. Simulations are left
-    out: nobody deploys them."""
+    out: nobody deploys them. All rows have one metric."""
     rows = [
         r for r in rows
         if r.get('map') is not None and r.get('latency_ms_p50') is not None
@@ -139,14 +139,20 @@ def accuracy_latency(rows: Sequence[Entry]) -> Optional[Figure]:
                 _point(axis, row, color, name, at % 2 == 1)
         figure.legend(loc='outside upper left', ncols=2, frameon=False)
         axis.set_xlabel('median latency of the network, ms an image')
-        axis.set_ylabel('mAP, %')
+        name = _map_name(rows[0])
+        axis.set_ylabel('%s, %%' % name)
         _widen(axis, rows)
         return Figure(
-            _svg(figure), 'mAP against median latency. ' +
+            _svg(figure), '%s against median latency. ' % name +
             '; '.join('%s: %s at %s' %
                       (r.label, _shown('map', r.get('map')),
                        _shown('latency_ms_p50', r.get('latency_ms_p50')))
                       for r in rows))
+
+
+def _map_name(row: Entry) -> str:
+    """COCO's needs no further word."""
+    return 'mAP' if row.metric == results.COCO else 'mAP, %s' % row.metric
 
 
 def _lines(rows: Sequence[Entry]) -> List[List[Entry]]:

@@ -33,7 +33,7 @@ NAMES = (RECORD, 'record%s.json' % REFERENCE, PROFILE, FAILURE)
 ORDER = results.FIELDS['precision'].values
 # What tells rows of one model and precision apart, in this order.
 _APART = ('model_dir', 'backend', 'device', 'float_precision', 'threads',
-          'batch_size', 'num_images', 'dataset', 'cpu', 'time')
+          'batch_size', 'num_images', 'dataset', *results.METRIC, 'cpu', 'time')
 # Records that agree in these measured the same thing.
 _SAME = ('model_dir', 'model_hash', 'precision', 'backend', 'float_precision',
          'deleted_passes', 'rewrites', *results.CONDITIONS)
@@ -65,6 +65,15 @@ class Entry:
     def get(self, name: str) -> Any:
         """A field, None if it is missing."""
         return self.record.get(name)
+
+    def condition(self, name: str) -> Any:
+        """A field, see `results.condition`."""
+        return results.condition(self.record, name)
+
+    @property
+    def metric(self) -> str:
+        """What its mAP means."""
+        return results.metric_words(self.record)
 
     @property
     def name(self) -> str:
@@ -249,13 +258,15 @@ def _likeness(entry: Entry, reference: Entry) -> Tuple[bool, int, bool]:
     """Larger is better: written by the same run, under the same conditions, and
     not compared with anything itself."""
     stem, suffix = os.path.splitext(entry.path)
-    alike = sum(entry.get(n) == reference.get(n) for n in results.CONDITIONS)
+    alike = sum(
+        entry.condition(n) == reference.condition(n)
+        for n in results.CONDITIONS)
     return (reference.path == stem + REFERENCE + suffix, alike,
             not reference.get('reference_model_dir'))
 
 
 def _same(one: Entry, other: Entry) -> bool:
-    return all(one.get(name) == other.get(name) for name in _SAME)
+    return all(one.condition(name) == other.condition(name) for name in _SAME)
 
 
 def _repeated(rows: Sequence[Entry], pairs: Sequence[Pair]) -> List[Entry]:
@@ -279,7 +290,7 @@ def _name(entries: Sequence[Entry]) -> None:
         entry.label = _first_label(entry)
     for field in _APART:
         for group in _alike(entries):
-            values = _short(field, [e.get(field) for e in group])
+            values = _short(field, [e.condition(field) for e in group])
             if len(set(values)) > 1:
                 for entry, value in zip(group, values):
                     entry.label += ', ' + value
@@ -331,7 +342,7 @@ def unlike(rows: Sequence[Entry]) -> List[Tuple[str, List[str]]]:
     for name in results.CONDITIONS:
         values: List[str] = []
         for row in rows:
-            value = results.show(results.FIELDS[name], row.get(name))
+            value = results.show(results.FIELDS[name], row.condition(name))
             if value not in values:
                 values.append(value)
         if len(values) > 1:

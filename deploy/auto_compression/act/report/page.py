@@ -19,7 +19,7 @@ page.html is the page; Jinja escapes all that is put into it.
 
 import os
 from dataclasses import dataclass
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from . import classes, columns, figures, training
 from . import pictures as detections
@@ -106,10 +106,11 @@ def sections(found: Gathered) -> List[Section]:
         Section(
             'accuracy-latency', 'mAP against latency',
             'Up and to the left is better. Points of one model are joined.',
-            [Block(figure=figures.accuracy_latency(rows))]),
+            _accuracy_latency(rows)),
         Section(
-            'accuracy', 'Accuracy', 'COCO AP, percent. Where the interval of a '
-            'difference holds 0, these images show none.',
+            'accuracy', 'Accuracy',
+            '%s AP, percent. Where the interval of a difference holds 0, these '
+            'images show none.' % ' or '.join(_by_metric(rows)),
             [Block(table=columns.table(columns.ACCURACY, rows))]),
         Section(
             'latency', 'Latency distribution',
@@ -150,6 +151,24 @@ def sections(found: Gathered) -> List[Section]:
     for section in made:
         section.blocks = [b for b in section.blocks if b.holds]
     return [section for section in made if section.blocks]
+
+
+def _by_metric(rows: Sequence[Entry]) -> Dict[str, List[Entry]]:
+    """Rows by what their mAP means."""
+    made: Dict[str, List[Entry]] = {}
+    for row in rows:
+        made.setdefault(row.metric, []).append(row)
+    return made
+
+
+def _accuracy_latency(rows: Sequence[Entry]) -> List[Block]:
+    """A figure for each metric: their mAPs have no common axis."""
+    groups = _by_metric(rows)
+    return [
+        Block(metric if len(groups) > 1 else '',
+              figure=figures.accuracy_latency(own))
+        for metric, own in groups.items()
+    ]
 
 
 def _classes(found: Gathered) -> List[Block]:

@@ -70,7 +70,7 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
         Field('form', 'text', '', 'what ran'),
         Field('images', 'count', '', 'on so many'),
         Field('end', 'text', '', 'ran, or why it has no result'),
-        Field('map', 'number', '%', 'COCO AP, IoU 0.50 to 0.95'),
+        results.FIELDS['map'],
         Field('map_difference', 'number', 'points',
               'less that of the unoptimized program'),
         Field('low', 'number', 'points', 'lower end of its 95% interval'),

@@ -125,7 +125,7 @@ class Search:
                 'the model': self.files.digest(),
                 'the float model': self.source.digest(),
                 'the reader file': file_digest(self.reader.file),
-                'the annotation file': file_digest(train.annotation_path),
+                'the annotation file': file_digest(*train.annotation_files),
                 'the images to score on': [r.id for r in self.score],
                 'the images to select on': [r.id for r in self.select.records],
                 'the CPU': runtime.cpu_name(),
@@ -357,13 +357,11 @@ class Search:
         images = images.only(d.image_id for d in passes[0].detections)
         rows = []
         for (name, _), done, speed in zip(plans, passes, speeds):
-            evaluator = accuracy.CocoEvaluator.of(images)
+            evaluator = accuracy.evaluator_on(images)
             evaluator.process(done.detections)
-            difference = accuracy.paired_difference(
-                passes[0].detections,
-                done.detections,
-                images.annotation_path,
-                category_ids=images.category_ids)
+            difference = accuracy.paired_difference_on(images,
+                                                       passes[0].detections,
+                                                       done.detections)
             agreed = accuracy.agreement_ap(passes[0].detections,
                                            done.detections)
             rows.append({

@@ -90,7 +90,8 @@ def search(settings: config.Settings, model_dir: str, options: Options,
                 batch_size=options.batch_size,
                 threads=everything.threads,
                 num_images=options.num_images,
-                dataset=bench.images.annotation_path)
+                dataset=bench.images.annotation_path,
+                **bench.images.metric_fields)
     record = evidence.make(what, found)
     _write(record, found, options, bench)
     return record

@@ -82,7 +82,8 @@ def find(settings: config.Settings, model_dir: str, options: Options,
             'the float model': source.digest() if source else None,
             'the reader file': file_digest(reader.file),
             'the images': [record.id for record in records],
-            'the annotation file': file_digest(reader.train().annotation_path),
+            'the annotation file':
+            file_digest(*reader.train().annotation_files),
             'paddle': runtime.environment()['paddle'],
         }, options.fresh)
     sensitivity = Sensitivity(agreement.Judge(simulation, images, postprocess),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence
 
 from .. import config, data, inference, runtime
-from ..accuracy import CocoEvaluator, Detections, agreement_ap
+from ..accuracy import Detections, agreement_ap, evaluator_on
 from ..plan import BF16_IN_HARDWARE, DEPLOYED_AS, Plan
 from ..predictor import Predictor
 from ..program.inspect import count_types, quantized_ops
@@ -121,8 +121,7 @@ class Bench:
 
     def mean_ap(self, found: Sequence[Detections]) -> float:
         """mAP in percent."""
-        evaluator = CocoEvaluator.of(
-            self._images.only(d.image_id for d in found))
+        evaluator = evaluator_on(self._images.only(d.image_id for d in found))
         evaluator.process(found)
         return 100 * (evaluator.evaluate().map or 0.)
 

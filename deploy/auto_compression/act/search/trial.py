@@ -320,12 +320,9 @@ def _figures(first: Sequence[accuracy.Detections],
         UserError: they are not of these annotations, as classes that these do
             not have.
     """
-    evaluator = accuracy.CocoEvaluator.of(images)
+    evaluator = accuracy.evaluator_on(images)
     evaluator.process(found)
-    paired = accuracy.paired_difference(first,
-                                        found,
-                                        images.annotation_path,
-                                        category_ids=images.category_ids)
+    paired = accuracy.paired_difference_on(images, first, found)
     agreement = accuracy.agreement_ap(first, found)
     return dict(map=100 * (evaluator.evaluate().map or 0.0),
                 map_difference=100 * paired.difference,
