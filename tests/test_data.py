@@ -144,8 +144,8 @@ def test_bad_transforms(transforms, line):
 
 
 def test_other_metric_is_refused(tmp_path):
-    (tmp_path / 'r.yml').write_text('metric: VOC')
-    with pytest.raises(UserError, match="metric 'VOC' is not supported"):
+    (tmp_path / 'r.yml').write_text('metric: WiderFace')
+    with pytest.raises(UserError, match="metric 'WiderFace' is not supported"):
         data.open_reader(ReaderSection(file=str(tmp_path / 'r.yml')))
 
 

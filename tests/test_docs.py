@@ -30,8 +30,9 @@ from collections import Counter
 import pydantic
 import pytest
 import yaml
-from act import cli, config, deploy, evaluate, export, results
+from act import cli, config, data, deploy, evaluate, export, results
 from act.compress import job
+from act.errors import UserError
 from act.profile import run as profile
 from act.report import make
 from act.search import floats, layers
@@ -294,6 +295,20 @@ def test_examples_of_configurations_load(path, tmp_path):
         file = tmp_path / ('%d.yml' % index)
         file.write_text(text, encoding='utf-8')
         config.load(str(file))
+
+
+def test_examples_of_reader_files_open(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    english, chinese = (blocks(read(path), 'yml') for path in MANUALS)
+    assert english == chinese and english
+    for index, text in enumerate(english):
+        file = tmp_path / ('%d.yml' % index)
+        file.write_text(text, encoding='utf-8')
+        reader = data.open_reader(config.ReaderSection(file=str(file)))
+        for images in (reader.train, reader.val):
+            # All of it is right, but for the data, which is not there.
+            with pytest.raises(UserError, match='dataset_dir'):
+                images()
 
 
 @pytest.mark.parametrize('path', DOCUMENTS)

@@ -137,6 +137,39 @@ def test_of_a_real_evaluation(settings, float_model, int8_model, tmp_path):
     assert sum('%.2f' % record['map'] in row for row in rows) >= 1
 
 
+def test_metrics_have_no_common_axis(tmp_path):
+    """An older record that names no metric is COCO's."""
+    voc = dict(metric='VOC', map_type='11point', overlap_thresh=0.5)
+    records.save(records.evaluation(), tmp_path, 'a', 'record_reference.json')
+    records.save(records.compared(metric='COCO'), tmp_path, 'a', 'record.json')
+    one = gather.gather([str(tmp_path)])
+    blocks = page._accuracy_latency(one.rows)
+    assert [b.title for b in blocks] == [''] and 'VOC' not in page.render(one)
+    assert not [name for name, _ in gather.unlike(one.rows) if name == 'metric']
+    records.save(records.evaluation(map=81.5, **voc), tmp_path, 'b',
+                 'record_reference.json')
+    records.save(records.compared(map=80.25, **voc), tmp_path, 'b',
+                 'record.json')
+    both = gather.gather([str(tmp_path)])
+    assert len(both.rows) == 4
+    coco, other = page._accuracy_latency(both.rows)
+    assert (coco.title, other.title) == ('COCO', 'VOC 11point at IoU 0.5')
+    assert '60.89 %' in coco.figure.words and '81.5' not in coco.figure.words
+    assert other.figure.words.startswith('mAP, VOC 11point at IoU 0.5 against')
+    assert '81.50 %' in other.figure.words and '60.89' not in other.figure.words
+    assert b'mAP, VOC 11point at IoU 0.5, %' in other.figure.svg
+    assert ('metric', ['COCO', 'VOC']) in gather.unlike(both.rows)
+    assert 'Metric' in [
+        h.title for h in columns.table(columns.RESULTS, both.rows).headers
+    ]
+    # One model, the same classes: still nothing to subtract.
+    rows = {(e.metric, e.get('precision')): e for e in both.rows}
+    mixed = gather.Pair(rows['VOC 11point at IoU 0.5', 'int8'], rows['COCO',
+                                                                     'fp32'])
+    assert classes.changes(mixed) == []
+    assert all(p.candidate.metric == p.reference.metric for p in both.pairs)
+
+
 def test_figures_on_the_page_are_the_records(saved):
     place, paths = saved
     found = parsed(place)

@@ -298,6 +298,20 @@ def test_comparison_table():
     assert 'warning: not measured alike: threads (1, 4)' in text
 
 
+def test_metrics_are_conditions():
+    """Records of before VOC name no metric: they are COCO's."""
+    coco, old = record(metric='COCO', map=30.0), record(map=29.0)
+    made = record(metric='VOC', map_type='integral', overlap_thresh=0.5, map=60)
+    results.validate(old)
+    assert 'warning' not in results.comparison_table(old, coco)
+    text = results.comparison_table(old, made)
+    assert 'warning: not measured alike: metric (COCO, VOC), map_type' in text
+    assert results.metric_words(old) == results.metric_words(coco) == 'COCO'
+    assert results.metric_words(made) == 'VOC integral at IoU 0.5'
+    with pytest.raises(UserError, match='metric'):
+        results.validate(record(metric='KeyPoint'))
+
+
 @pytest.mark.parametrize('show', [
     results.table, lambda r: results.comparison_table(record(), r),
     lambda r: results.comparison_table(r, record())
