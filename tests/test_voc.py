@@ -594,6 +594,40 @@ def test_good_data(small):
     assert default.truth.objects[1].classes.tolist() == [11, 7]
 
 
+def test_spoiled_files_are_refused_or_read(small):
+    """Bytes changed, cut or put in anywhere: one line, or a data set."""
+    rng = np.random.default_rng(0)
+    seen = {True: 0, False: 0}
+    for name in ('a.xml', 'test.txt', 'label_list.txt'):
+        good = (small / name).read_bytes()
+        for _ in range(60):
+            spoiled = bytearray(good)
+            at = int(rng.integers(len(good)))
+            kind = rng.integers(4)
+            if kind == 0:
+                spoiled[at] = rng.integers(256)
+            elif kind == 1:
+                del spoiled[at:]
+            elif kind == 2:
+                spoiled[at:at] = spoiled[:int(rng.integers(40))]
+            else:
+                spoiled[at:at] = bytes(rng.choice(list(b'<>&"0-e.\0\n '), 2))
+            (small / name).write_bytes(spoiled)
+            try:
+                images = load(small)
+            except UserError as e:
+                assert '\n' not in str(e) and str(small) in str(e)
+                assert ';' in str(e) or '-o ' in str(e)
+                seen[False] += 1
+            else:
+                for one in images.truth.objects.values():
+                    assert (one.boxes[:, 2:] > one.boxes[:, :2]).all()
+                    assert (one.classes < len(images.class_names)).all()
+                seen[True] += 1
+        (small / name).write_bytes(good)
+    assert min(seen.values()) > 10
+
+
 def test_scripts_say_it_in_one_line(small, small_detector, tmp_path):
     (small / 'b.xml').unlink()
     path = reader_file(small / 'reader.yml', small)
