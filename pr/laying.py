@@ -192,6 +192,8 @@ def readme(text: str, name: str) -> str:
     """The README of the tree: without the sections of what is left out, and
     with a quick start of its own."""
     dropped = SECTIONS[name]
+    # Of this repository's tests.
+    text = re.sub(r'^ *<!-- runnable -->\n', '', text, flags=re.MULTILINE)
     parts = re.split(r'^(?=## )', text, flags=re.MULTILINE)
     found = [p.partition('\n')[0][3:] for p in parts[1:]]
     for title in dropped:

@@ -62,6 +62,8 @@ SUFFIXES = ('py', 'yml', 'txt', 'md', 'json', 'csv', 'cc', 'jpg', 'png',
 KEY_HEADERS = ('Key', '键')
 FIELD_HEADERS = ('Field', '字段')
 REQUIRED = ('required', '必填')
+# On the line before a block that tests/test_readme.py runs.
+TAG = '<!-- runnable -->'
 CODE = re.compile(r'`([^`\n]+)`')
 
 
@@ -76,6 +78,15 @@ def blocks(text, language):
     found = re.findall(r'^[ ]*```(\w*)\n(.*?)^[ ]*```$', text,
                        re.MULTILINE | re.DOTALL)
     return [textwrap.dedent(body) for name, body in found if name == language]
+
+
+def runnable(text):
+    """(line, language, content) of the blocks that are tagged as runnable; the
+    line is that of the content's first."""
+    found = re.finditer(r'^ *%s\n *```(\w*)\n(.*?)^ *```$' % TAG, text,
+                        re.MULTILINE | re.DOTALL)
+    return [(text.count('\n', 0, m.start(2)) + 1, m.group(1),
+             textwrap.dedent(m.group(2))) for m in found]
 
 
 def prose(text):
@@ -256,6 +267,27 @@ def test_make_targets_exist(path):
 
 def test_manuals_have_the_same_commands():
     assert commands(read(ENGLISH)) == commands(read(CHINESE))
+
+
+def test_manuals_have_the_same_runnable_blocks():
+    found = [runnable(read(path)) for path in MANUALS]
+    for path, tagged in zip(MANUALS, found):
+        # No tag is anywhere else, or before something else.
+        assert tagged and len(tagged) == read(path).count(TAG)
+    # Comments in YAML are in the manual's language.
+    shapes = [[(language, yaml.safe_load(text) if language == 'yaml' else text)
+               for _, language, text in tagged] for tagged in found]
+    assert shapes[0] == shapes[1]
+
+
+def test_symptoms_are_headings():
+    _, _, text = read(ENGLISH).partition('\n## Troubleshooting\n')
+    found = [title.lower() for _, title in headings(text.split('\n## ')[0])]
+    for symptom in ('the quantized model is slower', 'accuracy is zero',
+                    'tensorrt build fails with dynamic shape',
+                    'segmentation fault at import',
+                    'could not find threshold information'):
+        assert any(symptom in title for title in found), symptom
 
 
 def test_manuals_have_the_same_shape():
