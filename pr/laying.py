@@ -218,7 +218,8 @@ def readme(text: str, name: str) -> str:
                       made,
                       flags=re.MULTILINE)
         made = re.sub(r'\[([^\]]*)\]\(#%s\)' % target, r'\1', made)
-    return made
+    # Around blocks that went.
+    return re.sub(r'\n{3,}', '\n\n', made)
 
 
 def _commands(block: 're.Match[str]') -> str:
