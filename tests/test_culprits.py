@@ -195,7 +195,10 @@ def test_whatever_the_probes_say(seed):
         verdicts[out] = drawn.random() < share
         return verdicts[out]
 
-    found = culprits.run(culprits.Search(items), probe)
+    made = culprits.Search(items)
+    while made.candidate is not None:
+        made.step(probe(made.candidate))
+    found = made.found
     if not found.culprits:
         assert not any(verdicts.values())
         return

@@ -344,7 +344,6 @@ def test_no_room_where_int8_is_slow(made, settings_of, searched):
             FP32, candidate('bf16', .7, 99.),
             candidate('int8', .5, 90.)
         ]))
-    one._whole = lambda: floats.Search._whole(one)
     room = floats.Search.room(one)
     assert room == pytest.approx(7 * (1 + choice.NOISE) - 5)
     one.options = floats.Options(min_gain=1.6)

@@ -904,6 +904,45 @@ def _bootstrap(pairs: Sequence[Tuple[Detections, Detections]],
                             confidence, resamples, count)
 
 
+@dataclass(frozen=True)
+class Figures:
+    """A model on some images, and against another there, in percent.
+
+    Attributes:
+        map: mAP; 0 if no class counts.
+        difference, low, high: mAP less the other's, and the ends of its
+            interval; see PairedDifference.
+        agreement: see `agreement_ap`.
+    """
+    map: float
+    difference: float
+    low: float
+    high: float
+    agreement: float
+
+
+def figures(reference: Sequence[Detections], candidate: Sequence[Detections],
+            images: ImageSet) -> Figures:
+    """What a model finds, against the annotations and another model.
+
+    Args:
+        reference: of the other model, on these images.
+        candidate: of the model.
+        images: with their annotations.
+
+    Raises:
+        UserError: they are not of these annotations, as classes that these do
+            not have; see `agreement_ap`.
+    """
+    evaluator = evaluator_on(images)
+    evaluator.process(candidate)
+    paired = paired_difference_on(images, reference, candidate)
+    agreement = agreement_ap(reference, candidate)
+    return Figures(100 * (evaluator.evaluate().map or 0.0),
+                   100 * paired.difference, 100 * paired.low, 100 * paired.high,
+                   100 * (agreement.map or 0.0))
+
+
 def _change(reference: np.ndarray, candidate: np.ndarray,
             score_threshold: float) -> float:
     """See `most_changed`; (n, 6) and (m, 6) boxes of one image."""

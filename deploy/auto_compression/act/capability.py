@@ -24,7 +24,7 @@ this table; `plan` and `gpu` check it.
 
 import sys
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Set, Tuple
 
 from .errors import UserError
 
@@ -34,6 +34,14 @@ PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 FLOAT, QUANTIZED = 'float', 'quantized'
 # fp32 of a quantized model on the CPU: Q/DQ operators computed in float.
 SIMULATED = 'simulated_int8'
+# oneDNN fuses a convolution's bias and activation into fused_conv2d before its
+# int8 pass looks, and runs depthwise convolutions as plain ones: each type
+# that training quantized, and what stands for it at that moment.
+_DEPLOYED_AS = {
+    'conv2d': ('conv2d', 'fused_conv2d'),
+    'depthwise_conv2d': ('depthwise_conv2d', 'conv2d', 'fused_conv2d'),
+    'matmul_v2': ('fc', ),
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,12 @@ def find(device: str, engine: str, kind: str, precision: str) -> Row:
     wanted = (device, engine, kind, precision)
     return next(r for r in rows()
                 if (r.device, r.engine, r.kind, r.precision) == wanted)
+
+
+def deployed_as(types: Iterable[str]) -> Set[str]:
+    """The types under which oneDNN's int8 pass meets operators of these types,
+    which training quantized."""
+    return {made for name in types for made in _DEPLOYED_AS.get(name, (name, ))}
 
 
 _WORDS = {

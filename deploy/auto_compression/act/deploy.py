@@ -24,8 +24,7 @@ import shutil
 from typing import Any, Dict, List, Sequence
 
 from . import config, results, runtime
-from .errors import UserError
-from .files import check_writable, replace_directory, work_directory, writing
+from .files import check_result, replace_directory, work_directory, writing
 from .plan import Plan
 from .predictor import build_config
 from .program import faster
@@ -100,11 +99,7 @@ def write(settings: config.Settings,
         UserError: bad input, or `save_dir` holds something else.
     """
     what = "--save_dir '%s'" % save_dir
-    check_writable(save_dir, what, directory=True)
-    if os.path.isdir(save_dir) and os.listdir(save_dir) and \
-            not os.path.exists(os.path.join(save_dir, RECORD)):
-        raise UserError(
-            '%s is not empty and no result of --optimize; name another' % what)
+    check_result(save_dir, RECORD, '--optimize')
     plan = plan_of(settings, model_dir,
                    Options(precision=precision, rewrites=rewrites))
     with writing(what), work_directory(save_dir, '.deploy_') as work:

@@ -175,6 +175,26 @@ def writing(what: str) -> Iterator[None]:
             (what, said, " ('%s')" % name if name else '')) from None
 
 
+def check_result(directory: str, marker: str, maker: str) -> None:
+    """Check --save_dir before slow work: an older result there is replaced, and
+    nothing else.
+
+    Args:
+        directory: where the result will be.
+        marker: a file that each such result holds.
+        maker: of such results, for the message.
+
+    Raises:
+        UserError: it cannot be written there, or would replace something else.
+    """
+    what = "--save_dir '%s'" % directory
+    check_writable(directory, what, directory=True)
+    if os.path.isdir(directory) and os.listdir(directory) and \
+            not os.path.exists(os.path.join(directory, marker)):
+        raise UserError('%s is not empty and no result of %s; name another' %
+                        (what, maker))
+
+
 def check_outputs(directory: str, record: Optional[str]) -> None:
     """`check_writable` of --output_dir and, if it is given, --output_json.
 

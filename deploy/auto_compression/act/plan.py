@@ -37,14 +37,6 @@ PRECISIONS = ('auto', *capability.PRECISIONS)
 # The vector extensions with which oneDNN computes in bf16 (avx512f: emulated).
 BF16_IN_HARDWARE = ('avx512_bf16', 'amx_bf16')
 BF16 = (*BF16_IN_HARDWARE, 'avx512f')
-# oneDNN fuses a convolution's bias and activation into fused_conv2d before its
-# int8 pass looks, and runs depthwise convolutions as plain ones: each type
-# that training quantized, and what stands for it at that moment.
-DEPLOYED_AS = {
-    'conv2d': {'conv2d', 'fused_conv2d'},
-    'depthwise_conv2d': {'depthwise_conv2d', 'conv2d', 'fused_conv2d'},
-    'matmul_v2': {'fc'},
-}
 # What need not be among the int8 types although training quantized it: the
 # first is a plain convolution by then, the second a choice.
 _OPTIONAL = {'depthwise_conv2d', 'fc'}
@@ -361,9 +353,7 @@ def _int8_types(asked: Sequence[str], quantized: Dict[str, int],
         UserError: a type that training did not quantize (accuracy falls), or
             a quantized type left out (those operators would run in float).
     """
-    allowed: Set[str] = set()
-    for name in quantized:
-        allowed |= DEPLOYED_AS.get(name, {name})
+    allowed = capability.deployed_as(quantized)
     extra = sorted(set(asked) - allowed)
     if extra:
         raise UserError(

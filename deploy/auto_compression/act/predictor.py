@@ -25,7 +25,6 @@ from . import gpu, readback, runtime, tensorrt
 from .errors import UserError, reason, unknown
 from .plan import (
     BF16,
-    DEPLOYED_AS,
     Plan,
     check_names,
     cpu_passes,
@@ -35,8 +34,8 @@ from .plan import (
 from .program import faster
 
 __all__ = [
-    'BF16', 'DEPLOYED_AS', 'Plan', 'Predictor', 'build_config', 'check_names',
-    'plan', 'slower_than_fp32'
+    'BF16', 'Plan', 'Predictor', 'build_config', 'check_names', 'plan',
+    'slower_than_fp32'
 ]
 
 # Of the GPU's memory, taken at once; more is taken as it is needed.

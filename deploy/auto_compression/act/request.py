@@ -98,8 +98,9 @@ def plan_of(settings: config.Settings,
             model_dir: str,
             options: Options,
             prepare: bool = True,
-            refusals: Optional[Refusals] = None) -> Plan:
-    """The plan of one model; see `plan` for the last two."""
+            refusals: Optional[Refusals] = None,
+            check_types: bool = True) -> Plan:
+    """The plan of one model; see `plan` for the last three."""
     noted = (refusals or Refusals()).noted
     for error in idle(options):
         with noted():
@@ -118,6 +119,7 @@ def plan_of(settings: config.Settings,
                 input_list=settings.Global.input_mapping,
                 where=settings.path,
                 rewrites=options.rewrites,
+                check_types=check_types,
                 prepare=prepare,
                 refusals=refusals)
 

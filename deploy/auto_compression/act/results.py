@@ -311,6 +311,8 @@ FIELDS: Dict[str, Field] = {
     for fields in GROUPS.values()
     for field in fields
 }
+# What was run and where, which records with tables of their own say too.
+RUN: Tuple[Field, ...] = (*GROUPS['what'], *GROUPS['environment'])
 
 # Names in `Expected` beside the record's own.
 METRICS = {

@@ -22,7 +22,9 @@ from typing import Any, Dict, List, Optional
 from .errors import UserError
 
 # For operators that training quantized, the types that oneDNN is given: it has
-# fused bias and activation into convolutions by then.
+# fused bias and activation into convolutions by then. Not what may be given to
+# it (capability.deployed_as): depthwise convolutions do not bring in plain
+# ones, and other types nothing.
 INT8_OPS = {
     'conv2d': ('conv2d', 'fused_conv2d'),
     'depthwise_conv2d': ('depthwise_conv2d', ),

@@ -35,7 +35,7 @@ from .. import config, data, process, results, runtime, signals
 from ..accuracy import Detections, evaluator_on, from_model_output
 from ..errors import UserError, hint, unknown
 from ..files import (
-    check_writable,
+    check_result,
     file_digest,
     replace_directory,
     work_directory,
@@ -427,12 +427,7 @@ def check_target(directory: str) -> None:
     Raises:
         UserError: it cannot be written there, or would replace something else.
     """
-    what = "--save_dir '%s'" % directory
-    check_writable(directory, what, directory=True)
-    if os.path.isdir(directory) and os.listdir(directory) and \
-            not os.path.exists(os.path.join(directory, RECORD)):
-        raise UserError(
-            '%s is not empty and no result of run.py; name another' % what)
+    check_result(directory, RECORD, 'run.py')
 
 
 def _ptq(source: _Source, copied: ModelFiles, made: str) -> Dict[str, Any]:

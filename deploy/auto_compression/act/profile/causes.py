@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional, Sequence, Tuple
 
 from .. import int8_check
-from ..predictor import DEPLOYED_AS
+from ..capability import deployed_as
 from ..program import faster
 from ..program.linear import TYPES as LINEAR
 from .layers import WEIGHTED, Layer, counterparts, known_name
@@ -109,7 +109,8 @@ def left_in_float(profile: Profile) -> Optional[Cause]:
     under which oneDNN's int8 pass meets them."""
     plan = profile.plan
     wanted, ran = int8_check.expected(plan), _int8_convolutions(profile)
-    lacking = sorted(DEPLOYED_AS['conv2d'] - set(plan.op_types))
+    needed = deployed_as(['conv2d'])
+    lacking = sorted(needed - set(plan.op_types))
     if plan.precision != 'int8' or not profile.named or ran >= wanted or \
             not lacking:
         return None
@@ -121,7 +122,7 @@ def left_in_float(profile: Profile) -> Optional[Cause]:
         'in fp32: %s' %
         (wanted, ran, ', '.join(plan.op_types), _layers(floats)),
         'Deploy.cpu.int8_ops: [%s]' %
-        ', '.join(sorted(set(plan.op_types) | DEPLOYED_AS['conv2d'])))
+        ', '.join(sorted(needed.union(plan.op_types))))
 
 
 def quantized_not_deployed(profile: Profile) -> Optional[Cause]:
@@ -132,7 +133,7 @@ def quantized_not_deployed(profile: Profile) -> Optional[Cause]:
         return None
     said, floats, edits = [], [], []
     wanted, ran = int8_check.expected(plan), _int8_convolutions(profile)
-    if ran < wanted and DEPLOYED_AS['conv2d'] <= set(plan.op_types):
+    if ran < wanted and deployed_as(['conv2d']) <= set(plan.op_types):
         floats += _float_convolutions(profile)
         said.append('%d of %d convolutions' % (wanted - ran, wanted))
         edits.append('quantize the model again with run.py, and leave '

@@ -13,11 +13,9 @@
 # limitations under the License.
 """A profile as a picture: bars by kind of operator, models side by side."""
 
-import io
 from typing import Sequence
 
-from ..errors import UserError
-from ..files import write_whole
+from .. import plots
 from . import layers
 from .machine import Machine
 from .profiled import Profile
@@ -34,9 +32,7 @@ def draw(path: str, profiles: Sequence[Profile], machine: Machine) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
     found = [{
         k.name: k.ms
         for k in layers.by_kind(p.layers, machine)
@@ -69,11 +65,4 @@ def draw(path: str, profiles: Sequence[Profile], machine: Machine) -> None:
                     (machine.threads, '' if machine.threads == 1 else 's'))
     axis.legend(loc='lower right')
     figure.tight_layout()
-    content = io.BytesIO()
-    figure.savefig(content, format='png', dpi=100)
-    pyplot.close(figure)
-    try:
-        write_whole(path, content.getvalue())
-    except OSError as e:
-        raise UserError("picture '%s' cannot be written: %s" %
-                        (path, e.strerror or e)) from None
+    plots.save(figure, path)

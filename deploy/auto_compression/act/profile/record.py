@@ -26,8 +26,6 @@ from . import causes, layers
 from .machine import Machine
 from .profiled import Profile
 
-_WHAT = tuple(f for group in ('what', 'environment')
-              for f in results.GROUPS[group])
 _MODEL = Field('model', 'text', '', 'label of the model that the row is about')
 
 MACHINE = (
@@ -119,7 +117,7 @@ _OF_KIND = tuple(f.name for f in TABLES['kinds']
 
 def schema() -> Dict[str, Any]:
     """JSON schema (draft 2020-12) of the record."""
-    made = results.tables_schema('profile', _WHAT, TABLES)
+    made = results.tables_schema('profile', results.RUN, TABLES)
     made['properties']['machine'] = results.object_schema(MACHINE)
     made['required'].append('machine')
     return made

@@ -17,9 +17,9 @@ import os
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence
 
-from .. import config, data, results, runtime
+from .. import config, data, request, results, runtime
 from ..errors import UserError
-from ..predictor import Plan, plan
+from ..plan import Plan
 from ..program import faster
 from ..program.model import Model, ModelFiles
 from . import causes, chart, profiled, record, tables
@@ -41,19 +41,15 @@ class Options:
     rewrites: Sequence[str] = faster.ALL  # that may be applied
 
 
-def _plan(settings: config.Settings, model_dir: str, **options: Any) -> Plan:
+def _plan(settings: config.Settings, model_dir: str,
+          asked: request.Options) -> Plan:
     """A plan, also of an operator set that is wrong: what it costs is one of
     the things that a profile shows."""
-    arguments = dict(options,
-                     nms=settings.own_nms,
-                     input_list=settings.Global.input_mapping,
-                     where=settings.path)
-    files = ModelFiles.named(settings.Global, model_dir)
     try:
-        return plan(files, settings.Deploy.cpu, **arguments)
+        return request.plan_of(settings, model_dir, asked)
     except UserError as refused:
         # Whatever else is wrong is refused again.
-        made = plan(files, settings.Deploy.cpu, check_types=False, **arguments)
+        made = request.plan_of(settings, model_dir, asked, check_types=False)
         print('warning: %s' % refused)
         return made
 
@@ -82,21 +78,13 @@ def profile(settings: config.Settings,
     directories = ([compare] if compare else []) + [model_dir]
     for directory in directories:
         ModelFiles.named(settings.Global, directory).check()
-    plans = [
-        _plan(settings,
-              model_dir,
-              precision=options.precision,
-              mkldnn=options.use_mkldnn,
-              threads=options.threads,
-              rewrites=options.rewrites)
-    ]
+    asked = request.Options(precision=options.precision,
+                            use_mkldnn=options.use_mkldnn,
+                            threads=options.threads,
+                            rewrites=options.rewrites)
+    plans = [_plan(settings, model_dir, asked)]
     if compare:
-        plans.insert(
-            0,
-            _plan(settings,
-                  compare,
-                  threads=options.threads,
-                  rewrites=options.rewrites))
+        plans.insert(0, _plan(settings, compare, asked.reference))
     reader = data.open_reader(settings.Reader)
     chosen = reader.val().records[:options.batch_size]
     if len(chosen) < options.batch_size:

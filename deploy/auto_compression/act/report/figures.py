@@ -23,7 +23,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Optional, Sequence
 
-from .. import results
+from .. import plots, results
 from .classes import Change
 from .gather import Entry, Pair
 from .training import Log
@@ -67,9 +67,8 @@ class Figure:
 @contextlib.contextmanager
 def _drawing(width: float, height: float, columns: int = 1) -> Iterator[Any]:
     """(figure, axes) of a size in inches, in the report's style."""
+    pyplot = plots.pyplot()
     import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
     with matplotlib.rc_context(_STYLE):
         figure, axes = pyplot.subplots(1,
                                        columns,

@@ -207,15 +207,3 @@ class Search:
 
 def _halvings(count: int) -> int:
     return math.ceil(math.log2(count)) if count > 1 else 0
-
-
-def run(search: Search, probe: Callable[[Out], bool]) -> Found:
-    """Drive a search to its end.
-
-    Args:
-        search: at its start.
-        probe: whether the check holds with a set taken out.
-    """
-    while search.candidate is not None:
-        search.step(probe(search.candidate))
-    return search.found

@@ -13,7 +13,7 @@
 # limitations under the License.
 """A quantized model with some of its layers back in float."""
 
-from typing import Any, Collection, Dict, List, Optional, Tuple
+from typing import Any, Collection, List, Optional, Tuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from ..program.inspect import (
 )
 from ..program.model import Model, static_mode
 from ..program.observers import strip_observers
+from ..program.unsigned import add_parameter, prune
 
 _QUANTIZERS = ('quantize_linear', 'dequantize_linear')
 
@@ -73,7 +74,7 @@ def to_float(model: Model,
                 if first not in kept and any(x.first == first for x in chosen):
                     op._rename_input(name, origin)
             changed += len(chosen)
-            _prune(block)
+            prune(block)
     wrong = sorted(set(weights) - done)
     if wrong:
         raise unknown('weight of a quantized layer', wrong[0], _names(model),
@@ -182,12 +183,7 @@ def _free(model: Model, block: Any, layer: _Layer,
     value = _float_weight(model, layer, source)
     name = layer.weight + '.float'
     if not block.has_var(name):
-        block.create_var(name=name,
-                         shape=value.shape,
-                         dtype='float32',
-                         persistable=True)
-        model.scope.var(name)
-        model.set_parameter(name, value.astype(np.float32))
+        add_parameter(model, block, name, value)
     layer.op._rename_input(layer.op.input(layer.slot)[0], name)
 
 
@@ -199,36 +195,6 @@ def _float_weight(model: Model, layer: _Layer,
             if op.type in WEIGHT_INPUT and output in op.output_arg_names:
                 return source.parameter(op.input(WEIGHT_INPUT[op.type])[0])
     return dequantized_weight(model, layer.dequantize)
-
-
-def _prune(block: Any) -> None:
-    """Remove quantizers whose result nothing reads, and their parameters."""
-    while True:
-        readers: Dict[str, int] = {}
-        for op in block.ops:
-            for name in op.input_arg_names:
-                readers[name] = readers.get(name, 0) + 1
-        doomed = [
-            i for i, op in enumerate(block.ops)
-            if op.type in _QUANTIZERS and not any(n in readers
-                                                  for n in op.output('Y'))
-        ]
-        if not doomed:
-            break
-        for index in reversed(doomed):
-            block._remove_op(index, sync=False)
-        block._sync_with_cpp()
-    used = {
-        n
-        for op in block.ops
-        for n in op.input_arg_names + op.output_arg_names
-    }
-    for name in list(block.vars):
-        var = block.vars[name]
-        if var.persistable and name not in used and \
-                name not in ('feed', 'fetch'):
-            block._remove_var(name, sync=False)
-    block._sync_with_cpp()
 
 
 def _names(model: Model) -> List[str]:

@@ -32,7 +32,7 @@ from .trial import Criterion, Tried
 
 WIDTH = 100
 _WHAT = (
-    *(f for group in ('what', 'environment') for f in results.GROUPS[group]),
+    *results.RUN,
     Field('task', 'text', '', 'what is searched', ('passes', 'ops')),
     Field('criterion', 'text', '', 'what makes a probe good', trial.CRITERIA),
     Field('min_agreement', 'number', '%', 'agreement AP that it has at least'),

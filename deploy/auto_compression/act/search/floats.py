@@ -23,7 +23,7 @@ of the models on that way are made and measured, too, and one is taken
 import os
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from tqdm import tqdm
@@ -36,15 +36,16 @@ from ..plan import Plan
 from ..predictor import Predictor
 from ..profile import profiled
 from ..program import cpu, faster
-from ..program.inspect import is_quantized, quantized_ops
+from ..program.inspect import quantized_ops
 from ..program.model import Model, ModelFiles
 from ..request import Options as Request
 from ..request import plan_of
 from . import agreement, choice, cut, front, measured, surrogate
+from .journal import NAME as JOURNAL
 from .journal import Journal
-from .simulation import Simulation
+from .simulation import Simulation, load_quantized
 
-JOURNAL, RECORD, PICTURE = 'probes.jsonl', 'search.json', 'search.png'
+RECORD, PICTURE = 'search.json', 'search.png'
 # Gains in agreement AP up to this are chance.
 LEAST = 0.05
 # Models on the way that are measured, beside all int8.
@@ -84,6 +85,11 @@ class Found:
     confirmed: List[Dict[str, Any]] = field(default_factory=list)
     directory: str = ''  # of the chosen model
 
+    @property
+    def whole(self) -> choice.Candidate:
+        """All int8."""
+        return next(c for c in self.candidates if c.name == 'int8')
+
 
 class Search:
     """One search, step by step; each step goes into the journal."""
@@ -93,10 +99,7 @@ class Search:
         self.settings, self.options = settings, options
         self.model_dir = model_dir
         self.files = ModelFiles.named(settings.Global, model_dir).check()
-        self.model = Model.load(self.files)
-        if not is_quantized(self.model):
-            raise UserError("'%s' is a float model; name an int8 model that "
-                            'run.py made with --model_path' % model_dir)
+        load_quantized(self.files)  # before all else: it may be float
         self.trained = settings.Quantization.strategy == 'qat'
         float_dir = settings.Global.model_dir
         if not os.path.isdir(float_dir):
@@ -112,8 +115,7 @@ class Search:
                              Request(precision='fp32', threads=self.threads))
         self.simulation = Simulation(self.files,
                                      None if self.trained else self.source)
-        self.names = list(
-            dict.fromkeys(x.weight for x in self.simulation.layers))
+        self.names = self.simulation.weights
         count = max(options.score_images, options.select_images)
         records = agreement.training_images(settings, self.reader, count)
         train = self.reader.train()
@@ -169,7 +171,7 @@ class Search:
                                    self.simulation.layers)
 
         found = self.journal.ask('costs', profile)
-        int8 = self._whole()
+        int8 = self.found.whole
         more = int8.latency_ms * (1 / int8.ratio - 1)
         total = sum(c for c, _ in found.values())
         scale = more / total if more > 0 else 1.
@@ -178,15 +180,12 @@ class Search:
     def room(self) -> float:
         """Milliseconds that layers in float may cost: with more, a model is
         slower than fp32 or bf16, or than was asked."""
-        int8 = self._whole()
+        int8 = self.found.whole
         limit = min(c.ratio for c in self.found.candidates if c is not int8)
         if self.options.min_gain:
             limit = min(limit, 1 / self.options.min_gain)
         more = limit * (1 + choice.NOISE) / int8.ratio - 1
         return max(more, 0.) * int8.latency_ms
-
-    def _whole(self) -> choice.Candidate:
-        return next(c for c in self.found.candidates if c.name == 'int8')
 
     def rank(self) -> None:
         """The way from all int8 to what gains no more, or has no room."""
@@ -194,31 +193,28 @@ class Search:
             self.simulation,
             agreement.prepare(self.settings, self.reader, self.score,
                               self.simulation.inputs), self.plain.postprocess)
-        count = 0
+        values: Dict[front.Floats, float] = {}
         cost = {n: c for n, (c, _) in self.found.costs.items()}
         room = self.room()
         fit = [n for n in self.names if cost[n] <= room]
         with tqdm(total=len(fit) + 1, desc='search', unit='choice') as bar:
 
             def value(floats: front.Floats) -> float:
-                nonlocal count
-                count += 1
                 quantized = [n for n in self.names if n not in floats]
-                found = self.journal.ask(
+                values[floats] = self.journal.ask(
                     ['agreement', sorted(floats)],
                     lambda: judge.agreement(quantized))
-                if count > bar.total:
-                    bar.total = count  # how many more is not known
+                # How many more is not known.
+                bar.total = max(bar.total, len(values))
                 bar.update()
-                return found
+                return values[floats]
 
             steps = list(
                 front.greedy(self.names, cost, value, least=LEAST, most=room))
         self.found.steps = steps
-        self.found.evaluations = count
-        begin = steps[0].value
+        self.found.evaluations = len(values)
         self.found.gains = {
-            n: self.journal.ask(['agreement', [n]], _never) - begin
+            n: values[frozenset([n])] - steps[0].value
             for n in fit
         }
 
@@ -254,7 +250,7 @@ class Search:
             if directory:
                 made = measured.deployed(self.settings, directory, precision,
                                          self.threads)
-            return measured.as_json(self.bench.measure(name, made))
+            return asdict(self.bench.measure(name, made))
 
         found = measured.Measured(**self.journal.ask(
             ['measured', precision, sorted(floats)], run))
@@ -357,30 +353,21 @@ class Search:
         images = images.only(d.image_id for d in passes[0].detections)
         rows = []
         for (name, _), done, speed in zip(plans, passes, speeds):
-            evaluator = accuracy.evaluator_on(images)
-            evaluator.process(done.detections)
-            difference = accuracy.paired_difference_on(images,
-                                                       passes[0].detections,
-                                                       done.detections)
-            agreed = accuracy.agreement_ap(passes[0].detections,
-                                           done.detections)
+            against = accuracy.figures(passes[0].detections, done.detections,
+                                       images)
             rows.append({
                 'model': name,
                 'images': len(images.records),
-                'map': 100 * (evaluator.evaluate().map or 0.),
-                'map_difference': 100 * difference.difference,
-                'map_difference_low': 100 * difference.low,
-                'map_difference_high': 100 * difference.high,
-                'agreement_ap': 100 * (agreed.map or 0.),
+                'map': against.map,
+                'map_difference': against.difference,
+                'map_difference_low': against.low,
+                'map_difference_high': against.high,
+                'agreement_ap': against.agreement,
                 'latency_ms': speed.p50,
                 'cpu_ms': speed.cpu_ms,
                 'latency_ratio': speed.p50 / speeds[0].p50
             })
         self.found.confirmed = rows
-
-
-def _never() -> Any:
-    raise AssertionError('each layer was looked at')
 
 
 def _spread(steps: Sequence[front.Step]) -> List[front.Step]:
@@ -435,7 +422,7 @@ def search(settings: config.Settings, model_dir: str, options: Options,
         '%s: chosen on %d training images, %d thread%s' %
         (settings.model_name, len(
             one.select.records), one.threads, '' if one.threads == 1 else 's'))
-    search_record.write(record, path)
+    results.write(record, path)
     print(search_record.tables(record))
     print('\npicture: %s\nrecord: %s' % (picture, path))
     if not found.chosen:

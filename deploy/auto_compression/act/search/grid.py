@@ -13,10 +13,7 @@
 # limitations under the License.
 """A search for the guilty as a picture: a row a probe, a column an item."""
 
-import io
-
-from ..errors import UserError
-from ..files import write_whole
+from .. import plots
 from .evidence import Evidence
 
 IN, GOOD, BAD = '#eeeeee', '#2a9d5c', '#d1495b'
@@ -33,9 +30,8 @@ def draw(path: str, found: Evidence) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import colors, patches, pyplot
+    pyplot = plots.pyplot()
+    from matplotlib import colors, patches
     goods = [found.criterion.good(tried) for _, tried in found.probes]
     cells = [[
         0 if item not in out else 1 if good else 2 for item in found.items
@@ -88,11 +84,4 @@ def draw(path: str, found: Evidence) -> None:
                 bbox_to_anchor=(1, 1),
                 fontsize=7)
     figure.tight_layout()
-    content = io.BytesIO()
-    figure.savefig(content, format='png', dpi=100)
-    pyplot.close(figure)
-    try:
-        write_whole(path, content.getvalue())
-    except OSError as e:
-        raise UserError("picture '%s' cannot be written: %s" %
-                        (path, e.strerror or e)) from None
+    plots.save(figure, path)

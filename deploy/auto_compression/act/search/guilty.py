@@ -15,7 +15,7 @@
 for the YAML."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, FrozenSet, List, Sequence, Tuple
 
 from tqdm import tqdm
@@ -110,8 +110,7 @@ def _evidence(bench: Bench, task: Task, options: Options) -> Evidence:
                         tuple(probes),
                         found=found,
                         **more)
-        notes = tuple(task.notes(made))
-        return Evidence(**{**made.__dict__, 'notes': notes})
+        return replace(made, notes=tuple(task.notes(made)))
 
     first = bench.try_((), bench.everything)
     probes: List[Tuple[Tuple[str, ...], Tried]] = [((), first)]

@@ -24,6 +24,9 @@ from typing import Any, Callable, Dict, Mapping
 
 from ..errors import UserError
 
+# Of the file, in a search's directory.
+NAME = 'probes.jsonl'
+
 
 class Journal:
     """Results of probes by their keys.

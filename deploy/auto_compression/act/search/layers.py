@@ -23,14 +23,14 @@ from .. import config, data, results, runtime
 from ..errors import UserError
 from ..files import file_digest
 from ..postprocess import check_outputs
-from ..program.inspect import is_quantized
-from ..program.model import Model, ModelFiles
+from ..program.model import ModelFiles
 from . import agreement, layers_chart, layers_record, layers_words
+from .journal import NAME as JOURNAL
 from .journal import Journal
 from .sensitivity import Finding, Sensitivity
-from .simulation import Simulation
+from .simulation import Simulation, load_quantized
 
-JOURNAL, RECORD, PICTURE = 'probes.jsonl', 'layers.json', 'layers.png'
+RECORD, PICTURE = 'layers.json', 'layers.png'
 # How many of the ranked layers are left in float together, to see what that
 # regains.
 TOGETHER = (1, 2, 4, 8, 16)
@@ -65,10 +65,7 @@ def find(settings: config.Settings, model_dir: str, options: Options,
     """
     start = time.perf_counter()
     files = ModelFiles.named(settings.Global, model_dir).check()
-    model = Model.load(files)
-    if not is_quantized(model):
-        raise UserError("'%s' is a float model; name an int8 model that run.py "
-                        'made with --model_path' % model_dir)
+    model = load_quantized(files)
     source = _float_files(settings, options)
     postprocess = check_outputs(model, model_dir, settings.own_nms,
                                 settings.Global.input_mapping, settings.path)

@@ -13,12 +13,10 @@
 # limitations under the License.
 """What layers lose, as a picture: bars of the effect, dots of the SQNR."""
 
-import io
 import os
 from typing import Any, Dict, Sequence
 
-from ..errors import UserError
-from ..files import write_whole
+from .. import plots
 from .sensitivity import Finding
 
 SHOWN = 30
@@ -43,9 +41,7 @@ def draw(path: str, found: Sequence[Finding], record: Dict[str, Any]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
     shown = list(found[:SHOWN])
     places = list(range(len(shown)))
     figure, (bars, dots) = pyplot.subplots(1,
@@ -87,11 +83,4 @@ def draw(path: str, found: Sequence[Finding], record: Dict[str, Any]) -> None:
                     (os.path.basename(os.path.normpath(record['model_dir'])),
                      len(found), record['agreement_ap'], record['num_images']))
     figure.tight_layout()
-    content = io.BytesIO()
-    figure.savefig(content, format='png', dpi=100)
-    pyplot.close(figure)
-    try:
-        write_whole(path, content.getvalue())
-    except OSError as e:
-        raise UserError("picture '%s' cannot be written: %s" %
-                        (path, e.strerror or e)) from None
+    plots.save(figure, path)

@@ -25,14 +25,13 @@ from ..results import Field
 from .channels import Ranges
 from .sensitivity import Finding
 
-_WHAT = tuple(
-    f for group in ('what', 'environment')
-    for f in results.GROUPS[group]) + tuple(results.FIELDS[name] for name in (
-        'quantized_ops', 'reference_model_dir', 'agreement_ap',
-        'agreement_boxes')) + (
-            Field('seconds', 'number', 's', 'that this run took'),
-            Field('reused_probes', 'count', '', 'that an earlier run had made'),
-        )
+_WHAT = (
+    *results.RUN,
+    *(results.FIELDS[name] for name in ('quantized_ops', 'reference_model_dir',
+                                        'agreement_ap', 'agreement_boxes')),
+    Field('seconds', 'number', 's', 'that this run took'),
+    Field('reused_probes', 'count', '', 'that an earlier run had made'),
+)
 
 
 def _ranges(name: str, does: str) -> Tuple[Field, ...]:

@@ -15,13 +15,14 @@
 latency in turn with fp32's in one run."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Optional, Sequence
 
 from .. import config, data, inference, runtime
 from ..accuracy import Detections, agreement_ap, evaluator_on
-from ..plan import BF16_IN_HARDWARE, DEPLOYED_AS, Plan
+from ..capability import deployed_as
+from ..plan import BF16_IN_HARDWARE, Plan
 from ..predictor import Predictor
-from ..program.inspect import count_types, quantized_ops
+from ..program.inspect import quantized_ops
 from ..program.model import Model, ModelFiles
 from ..request import Options, plan_of
 from .agreement import SCORE
@@ -48,8 +49,7 @@ def bf16_here() -> bool:
 def fitting(settings: config.Settings, files: ModelFiles) -> config.Settings:
     """Settings whose Deploy.cpu.int8_ops are those that this model needs: with
     layers in float, a type may hold no quantized one any more."""
-    quantized = count_types(quantized_ops(Model.load(files)))
-    allowed = set().union(*(DEPLOYED_AS.get(n, {n}) for n in quantized))
+    allowed = deployed_as(op.type for op in quantized_ops(Model.load(files)))
     made = settings.model_copy(deep=True)
     cpu = made.Deploy.cpu
     cpu.int8_ops = [n for n in cpu.int8_ops if n in allowed]
@@ -86,13 +86,12 @@ class Bench:
         self._plain = plain
         self._images = images
         self._reader = reader
-        self.detections: Dict[str, List[Detections]] = {}
 
     def measure(self, name: str, made: Optional[Plan] = None) -> Measured:
         """Measure a model, or fp32 itself.
 
         Args:
-            name: of the model, for the progress bar and `detections`.
+            name: of the model, for the progress bar.
             made: None: fp32.
         """
         predictors = [Predictor(self._plain)]
@@ -113,19 +112,13 @@ class Bench:
                                      runs=RUNS,
                                      **where)
         found = passes[-1].detections
-        self.detections[name] = found
         return Measured(
-            self.mean_ap(found), 100 * (agreement_ap(
+            self._mean_ap(found), 100 * (agreement_ap(
                 passes[0].detections, found, score_threshold=SCORE).map or 0),
             speeds[-1].p50, speeds[-1].cpu_ms, speeds[-1].p50 / speeds[0].p50)
 
-    def mean_ap(self, found: Sequence[Detections]) -> float:
+    def _mean_ap(self, found: Sequence[Detections]) -> float:
         """mAP in percent."""
         evaluator = evaluator_on(self._images.only(d.image_id for d in found))
         evaluator.process(found)
         return 100 * (evaluator.evaluate().map or 0.)
-
-
-def as_json(measured: Measured) -> Dict[str, Any]:
-    """For the journal; `Measured(**as_json(m))` is m."""
-    return dict(vars(measured))

@@ -83,8 +83,6 @@ def _of_onednn(settings: config.Settings, model_dir: str, options: Options,
                               model_dir, options, options.as_saved)
 
     nothing = plan_of([])
-    for error in request.idle(request.Options(use_trt=options.use_trt)):
-        raise error
     if nothing.precision != 'int8':
         raise UserError(
             "ops: '%s' runs in %s, where no set of types goes to int8; name a "
@@ -142,12 +140,7 @@ def _notes(found: Evidence, configured: Sequence[str]) -> List[str]:
 
 def _of_tensorrt(settings: config.Settings, model_dir: str, options: Options,
                  types: Optional[Sequence[str]]) -> guilty.Task:
-    asked = request.Options(device='GPU',
-                            precision=options.precision,
-                            use_trt=options.use_trt,
-                            threads=options.threads,
-                            batch_size=options.batch_size,
-                            rewrites=options.rewrites)
+    asked = replace(options.asked, use_mkldnn=None)  # of no effect here
     if not options.use_trt:
         raise UserError('ops: on the GPU the types are those that TensorRT '
                         'gets; add --use_trt')

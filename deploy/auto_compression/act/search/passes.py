@@ -16,9 +16,8 @@
 from dataclasses import replace
 from typing import Any, Dict, FrozenSet, List, Sequence
 
-from .. import config, predictor
-from ..plan import Plan, plan
-from ..program.model import ModelFiles
+from .. import config, predictor, request
+from ..plan import Plan
 from . import guilty
 from .evidence import Evidence
 from .trial import Options
@@ -38,18 +37,11 @@ def plan_of(settings: config.Settings,
             as_saved: bool = False) -> Plan:
     """The plan of the model with all passes in, but for those configured; also
     of an operator set that would be refused: it may be what is looked for."""
-    return plan(ModelFiles.named(settings.Global, model_dir),
-                settings.Deploy.cpu,
-                precision=options.precision,
-                mkldnn=options.use_mkldnn,
-                threads=options.threads,
-                batch_size=options.batch_size,
-                nms=settings.own_nms,
-                input_list=settings.Global.input_mapping,
-                where=settings.path,
-                rewrites=options.rewrites,
-                check_types=False,
-                prepare=not as_saved)
+    return request.plan_of(settings,
+                           model_dir,
+                           options.asked,
+                           prepare=not as_saved,
+                           check_types=False)
 
 
 def of_plan(made: Plan) -> List[str]:

@@ -17,11 +17,9 @@ Latencies are shown as shares of fp32's: each model was measured in turn with
 fp32, and milliseconds of different runs tell less on a machine that others use.
 """
 
-import io
 from typing import Any, Optional
 
-from ..errors import UserError
-from ..files import write_whole
+from .. import plots
 from . import front
 
 _COLORS = {'fp32': 'tab:blue', 'bf16': 'tab:green', 'int8': 'tab:orange'}
@@ -43,11 +41,9 @@ def draw(path: str,
     Raises:
         UserError: it cannot be written.
     """
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
+    pyplot = plots.pyplot()
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.8))
-    whole = next(c for c in found.candidates if c.name == 'int8')
+    whole = found.whole
     scale = whole.ratio / whole.latency_ms
     left.plot([whole.ratio + s.cost * scale for s in found.steps],
               [s.value for s in found.steps],
@@ -77,14 +73,7 @@ def draw(path: str,
         axis.legend(fontsize=8, loc='lower right')
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
-    content = io.BytesIO()
-    figure.savefig(content, format='png', dpi=100)
-    pyplot.close(figure)
-    try:
-        write_whole(path, content.getvalue())
-    except OSError as e:
-        raise UserError("picture '%s' cannot be written: %s" %
-                        (path, e.strerror or e)) from None
+    plots.save(figure, path)
 
 
 def _measured(axis: Any, found: Any, value: Any) -> None:

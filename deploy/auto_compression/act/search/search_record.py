@@ -28,8 +28,6 @@ from . import choice, front
 from .layers_words import yaml_lines
 from .surrogate import SHARED
 
-_WHAT = tuple(f for group in ('what', 'environment')
-              for f in results.GROUPS[group])
 FIELDS = (
     Field('max_drop', 'number', 'points', 'mAP that may be lost'),
     Field('min_gain', 'number', 'ratio',
@@ -105,7 +103,7 @@ TABLES: Dict[str, Tuple[Field, ...]] = {
 
 def schema() -> Dict[str, Any]:
     """JSON schema (draft 2020-12) of the record."""
-    return results.tables_schema('search', (*_WHAT, *FIELDS), TABLES)
+    return results.tables_schema('search', (*results.RUN, *FIELDS), TABLES)
 
 
 def make(search: Any, options: Any, command: Sequence[str],
@@ -158,11 +156,6 @@ def make(search: Any, options: Any, command: Sequence[str],
     record['conclusion'] = conclusion(record, found, options)
     results.check(record, schema(), 'search')
     return record
-
-
-def write(record: Dict[str, Any], path: str) -> None:
-    """Write a record; see `results.write`."""
-    results.write(record, path)
 
 
 def _steps(steps: Sequence[front.Step]) -> List[Dict[str, Any]]:

@@ -42,6 +42,7 @@ from ..program.graph import Graph
 from ..program.inspect import WEIGHT_INPUT, is_quantized
 from ..program.model import Model, ModelFiles, static_mode
 from ..program.observers import strip_observers
+from ..program.unsigned import add_parameter
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,6 @@ class Place:
     @property
     def weight_slot(self) -> str:
         return WEIGHT_INPUT[self.op.type]
-
-    @property
-    def source_slot(self) -> str:
-        return 'Input' if self.weight_slot == 'Filter' else 'X'
 
 
 class Simulation:
@@ -263,6 +260,19 @@ class Simulation:
             self._float = dict(self.quantized_values)
 
 
+def load_quantized(files: ModelFiles) -> Model:
+    """Read a quantized model.
+
+    Raises:
+        UserError: it cannot be read, or is none.
+    """
+    model = Model.load(files)
+    if not is_quantized(model):
+        raise UserError("'%s' is a float model; name an int8 model that run.py "
+                        'made with --model_path' % files.directory)
+    return model
+
+
 def find(model: Model, where: str) -> List[Place]:
     """The quantized layers of a program without observers, in its order.
 
@@ -336,9 +346,9 @@ def _put_switches(model: Model,
             together.setdefault(weights, []).append(reader)
         for weights, readers in together.items():
             if weights not in switches:
-                switches[weights] = add_parameter(model,
+                switches[weights] = add_parameter(model, block,
                                                   'switch_%d' % len(switches),
-                                                  np.zeros(1, np.int32))
+                                                  np.zeros(1), 'int32')
             chosen = _insert_switch(block, index + 1, plain, quantized,
                                     switches[weights])
             for reader in readers:
@@ -364,17 +374,6 @@ def _insert_switch(block: Any, index: int, plain: str, quantized: str,
     return chosen.name
 
 
-def add_parameter(model: Model, name: str, value: np.ndarray) -> str:
-    """A new parameter in program and scope; returns its name."""
-    model.program.global_block().create_var(name=name,
-                                            shape=value.shape,
-                                            dtype=str(value.dtype),
-                                            persistable=True)
-    model.scope.var(name)
-    model.set_parameter(name, value)
-    return name
-
-
 def _put_parameters(model: Model, places: Sequence[Place],
                     values: Dict[str, np.ndarray]) -> Dict[str, str]:
     """Let each layer read its weight from a float parameter. Feed, fetch and
@@ -384,7 +383,8 @@ def _put_parameters(model: Model, places: Sequence[Place],
     parameters: Dict[str, str] = {}
     for place in places:
         if place.name not in parameters:
-            parameters[place.name] = add_parameter(model, place.name + '.float',
+            parameters[place.name] = add_parameter(model, block,
+                                                   place.name + '.float',
                                                    values[place.name])
         place.op.desc.set_input(place.weight_slot, [parameters[place.name]])
     gone = {id(p.weight) for p in places}

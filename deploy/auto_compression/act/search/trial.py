@@ -24,17 +24,17 @@ import statistics
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
-from .. import accuracy, config, data, int8_check, latency, runtime
+from .. import accuracy, config, data, int8_check, latency, request, runtime
 from ..errors import UserError
-from ..plan import Plan, plan
+from ..plan import Plan
 from ..program import faster
 from ..program.model import Model, ModelFiles
 from . import probe
+from .journal import NAME as JOURNAL
 from .journal import Journal
 
 ACCURACY, SPEED = 'accuracy', 'speed'
 CRITERIA = (ACCURACY, SPEED)
-JOURNAL = 'probes.jsonl'
 TIMED_RUNS = 30  # of a plan, in a probe of speed
 # Agreement AP in percent that a plan that works has at least. Eight images,
 # AVX512-VNNI: int8 of three detectors against its simulation 97.6 and more, of
@@ -61,6 +61,17 @@ class Options:
     fresh: bool = False
     output_dir: str = 'output/search'
     output_json: Optional[str] = None
+
+    @property
+    def asked(self) -> request.Options:
+        """What runs, in a request's words."""
+        return request.Options(device=self.device,
+                               precision=self.precision,
+                               use_mkldnn=self.use_mkldnn,
+                               use_trt=self.use_trt,
+                               threads=self.threads,
+                               batch_size=self.batch_size,
+                               rewrites=self.rewrites)
 
 
 @dataclass(frozen=True)
@@ -119,16 +130,13 @@ def criterion(options: Options, precision: str) -> Criterion:
 def reference(settings: config.Settings, model_dir: str,
               options: Options) -> Plan:
     """The plan of the unoptimized program, on the CPU."""
-    made = plan(ModelFiles.named(settings.Global, model_dir),
-                settings.Deploy.cpu,
-                precision='fp32',
-                mkldnn=False,
-                threads=options.threads,
-                batch_size=options.batch_size,
-                nms=settings.own_nms,
-                input_list=settings.Global.input_mapping,
-                where=settings.path,
-                prepare=False)
+    made = request.plan_of(settings,
+                           model_dir,
+                           request.Options(precision='fp32',
+                                           use_mkldnn=False,
+                                           threads=options.threads,
+                                           batch_size=options.batch_size),
+                           prepare=False)
     return replace(made, optimize=False, deleted_passes=[])
 
 
@@ -291,7 +299,12 @@ class Bench:
             first = first or found
             row.update(ms=latency.summarize(done.ms[0]).p50)
             try:
-                row.update(_figures(first, found, images))
+                against = accuracy.figures(first, found, images)
+                row.update(map=against.map,
+                           map_difference=against.difference,
+                           low=against.low,
+                           high=against.high,
+                           agreement_ap=against.agreement)
             except UserError as error:  # these detections make no sense
                 row.update(end=str(error))
         return rows
@@ -308,24 +321,3 @@ class Bench:
             return nothing
         return dict(int8_layers=count.int8 + count.linear_int8,
                     fp32_convs=count.fp32)
-
-
-def _figures(first: Sequence[accuracy.Detections],
-             found: Sequence[accuracy.Detections],
-             images: data.ImageSet) -> Dict[str, float]:
-    """Accuracy of detections, and against the first ones, as in
-    evidence.TABLES['confirmed'].
-
-    Raises:
-        UserError: they are not of these annotations, as classes that these do
-            not have.
-    """
-    evaluator = accuracy.evaluator_on(images)
-    evaluator.process(found)
-    paired = accuracy.paired_difference_on(images, first, found)
-    agreement = accuracy.agreement_ap(first, found)
-    return dict(map=100 * (evaluator.evaluate().map or 0.0),
-                map_difference=100 * paired.difference,
-                low=100 * paired.low,
-                high=100 * paired.high,
-                agreement_ap=100 * (agreement.map or 0.0))
