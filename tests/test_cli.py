@@ -14,7 +14,10 @@
 """Command lines: exit codes, booleans, overrides, speed of --help."""
 
 import argparse
+import importlib
+import sys
 import time
+from dataclasses import dataclass, fields
 
 import pytest
 from act import cli
@@ -62,6 +65,46 @@ def test_flag_refuses_other_words(capsys):
         parser.parse_args(['--flag', 'maybe'])
     assert stop.value.code == 2
     assert "'maybe' is not True or False" in capsys.readouterr().err
+
+
+def test_options_of_a_command_line():
+
+    @dataclass(frozen=True)
+    class Options:
+        runs: int = 20
+        compare: str = 'nothing'
+        made: int = 0
+        silent: bool = True
+
+    args = argparse.Namespace(runs=3, compare=None, task='profile')
+    assert cli.filled(Options, args, made=4) == Options(3, None, 4, True)
+    # What is said in the call goes before.
+    assert cli.filled(Options, args, runs=5).runs == 5
+
+
+MODEL = {'config_path', 'reader_config', 'model_path', 'opt'}
+
+
+@pytest.mark.parametrize('words, module, handled', [
+    (['profile'], 'act.profile.run', {'task', 'compare', 'no_rewrite'}),
+    (['passes'], 'act.search.trial', {'task', 'no_rewrite'}),
+    (['ops'], 'act.search.trial', {'task', 'no_rewrite', 'types'}),
+    (['layers'], 'act.search.layers', {'task'}),
+    (['search'], 'act.search.floats', {'task'}),
+    ([], 'act.evaluate', {
+        'no_rewrite', 'compare', 'image_file', 'explain', 'collect_shapes_only',
+        'include_nms', 'delete_pass_name', 'img_shape',
+        'use_multi_img_for_dynamic_shape_collect'
+    }),
+])
+def test_no_option_is_lost(words, module, handled, monkeypatch):
+    """Each is a field of Options by its name, or is handled by the script."""
+    script = importlib.import_module(
+        'diagnose' if words else 'paddle_inference_eval')
+    monkeypatch.setattr(sys, 'argv', ['script.py', *words])
+    given = set(vars(script.parse_args()))
+    taken = {f.name for f in fields(importlib.import_module(module).Options)}
+    assert given - taken == MODEL | handled
 
 
 def test_overrides():

@@ -46,27 +46,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num_images',
                         type=cli.positive,
                         help='only the first N images')
-    parser.add_argument(
-        '--compare',
-        metavar='MODEL_DIR',
-        type=cli.path,
-        help='reference model: run on the same images in turn; differences '
+    cli.add_compare(
+        parser, 'reference model: run on the same images in turn; differences '
         'are those of --model_path against it')
     parser.add_argument('--image_file',
                         type=cli.path,
                         help='detect on this image and draw the result')
-    parser.add_argument('--score_threshold',
-                        type=cli.share,
-                        default=0.3,
-                        help='of boxes in pictures (default: 0.3)')
-    parser.add_argument(
-        '--output_dir',
-        type=cli.path,
-        default='output/evaluation',
-        help='for pictures and the record (default: output/evaluation)')
-    parser.add_argument('--output_json',
-                        type=cli.path,
-                        help='file for the record')
+    cli.add_number(parser, '--score_threshold', cli.share, 0.3,
+                   'of boxes in pictures')
+    cli.add_outputs(parser, 'output/evaluation', 'for pictures and the record')
     cli.add_flag(parser, '--per_class', help='AP of each class, in the record')
     cli.add_flag(parser,
                  '--benchmark',
@@ -78,9 +66,7 @@ def parse_args() -> argparse.Namespace:
                  '--explain',
                  help='say what would run, and what would be refused; build '
                  'and run nothing')
-    cli.add_flag(parser,
-                 '--skip_bad_images',
-                 help='leave out images that are missing or broken')
+    cli.add_skip_bad_images(parser)
     add_older(parser)
     cli.add_overrides(parser, 'the YAML')
     return parser.parse_args()
@@ -152,26 +138,11 @@ def main() -> None:
     # One process checks: it makes directories, and takes them away again.
     if launched.rank == 0:
         files.check_outputs(args.output_dir, args.output_json)
-    options = evaluate.Options(device=args.device,
-                               precision=args.precision,
-                               use_mkldnn=args.use_mkldnn,
-                               use_trt=args.use_trt,
-                               use_dynamic_shape=args.use_dynamic_shape,
-                               shape_range=args.shape_range,
-                               shape_range_file=args.shape_range_file,
-                               threads=args.cpu_threads
-                               or settings.Deploy.cpu.threads
-                               or launched.threads(),
-                               batch_size=args.batch_size,
-                               num_images=args.num_images,
-                               per_class=args.per_class,
-                               benchmark=args.benchmark,
-                               check=args.check,
-                               skip_bad_images=args.skip_bad_images,
-                               score_threshold=args.score_threshold,
-                               output_dir=args.output_dir,
-                               output_json=args.output_json,
-                               rewrites=faster.chosen(args.no_rewrite))
+    options = cli.filled(evaluate.Options,
+                         args,
+                         threads=args.threads or settings.Deploy.cpu.threads
+                         or launched.threads(),
+                         rewrites=faster.chosen(args.no_rewrite))
     alone = args.explain or args.collect_shapes_only or args.image_file
     if alone and launched.rank:
         return

@@ -55,9 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--output_json',
                         type=cli.path,
                         help='file for a copy of the record')
-    cli.add_flag(parser,
-                 '--skip_bad_images',
-                 help='leave out images that are missing or broken')
+    cli.add_skip_bad_images(parser)
     cli.add_flag(parser,
                  '--resume',
                  help='go on with a training that was stopped or killed, from '

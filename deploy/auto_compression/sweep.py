@@ -46,9 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num_images',
                         type=cli.positive,
                         help='evaluate on the first N images')
-    parser.add_argument('--cpu_threads',
-                        type=cli.positive,
-                        help='of the evaluations (default: all cores)')
+    cli.add_threads(parser, 'of the evaluations (default: all cores)')
     cli.add_flag(parser,
                  '--benchmark',
                  help='time 100 more runs on one batch, after a warm-up')
@@ -64,14 +62,8 @@ def main() -> None:
     from act import runtime
     runtime.need_whole('sweep.py')
     from act.sweep import run, steps
-    failures = run.sweep(
-        args.config_path,
-        steps.Options(save_dir=args.save_dir,
-                      overrides=args.opt,
-                      num_images=args.num_images,
-                      threads=args.cpu_threads,
-                      benchmark=args.benchmark,
-                      fresh=args.fresh))
+    failures = run.sweep(args.config_path,
+                         cli.filled(steps.Options, args, overrides=args.opt))
     if failures:
         raise CheckFailed(
             '%d of %d models failed: %s' %

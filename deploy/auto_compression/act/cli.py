@@ -15,17 +15,28 @@
 
 import argparse
 import atexit
+import dataclasses
 import errno
 import os
 import re
 import signal
 import sys
-from typing import Any, Callable, Dict, Iterable, NoReturn, Optional
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    NoReturn,
+    Optional,
+    Type,
+    TypeVar,
+)
 
 from . import signals
 from .errors import UserError, nearest
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_T = TypeVar('_T')
 
 
 def run(main: Callable[[], Optional[int]]) -> int:
@@ -167,6 +178,75 @@ def add_flag(parser: argparse.ArgumentParser,
                         help=help)
 
 
+def add_number(parser: argparse.ArgumentParser, name: str,
+               type: Callable[[str], float], default: Optional[float],
+               help: str) -> None:
+    """An option for a number; its help ends with the default, if it has one.
+    """
+    if default is not None:
+        help += ' (default: %g)' % default
+    parser.add_argument(name, type=type, default=default, help=help)
+
+
+def add_threads(parser: argparse.ArgumentParser,
+                help: str = 'default: all cores') -> None:
+    """The --cpu_threads option, which Options call threads."""
+    parser.add_argument('--cpu_threads',
+                        dest='threads',
+                        metavar='CPU_THREADS',
+                        type=positive,
+                        help=help)
+
+
+def add_skip_bad_images(parser: argparse.ArgumentParser) -> None:
+    """The --skip_bad_images option."""
+    add_flag(parser,
+             '--skip_bad_images',
+             help='leave out images that are missing or broken')
+
+
+def add_fresh(parser: argparse.ArgumentParser) -> None:
+    """The --fresh option of a search that keeps a journal."""
+    add_flag(parser,
+             '--fresh',
+             help='try all anew, also what is known from an earlier run')
+
+
+def add_compare(parser: argparse.ArgumentParser, help: str) -> None:
+    """The --compare option."""
+    parser.add_argument('--compare', metavar='MODEL_DIR', type=path, help=help)
+
+
+def add_outputs(parser: argparse.ArgumentParser, directory: str,
+                help: str) -> None:
+    """The options that say where results go.
+
+    Args:
+        parser: gets them.
+        directory: the default.
+        help: what goes there.
+    """
+    parser.add_argument('--output_dir',
+                        type=path,
+                        default=directory,
+                        help='%s (default: %s)' % (help, directory))
+    parser.add_argument('--output_json', type=path, help='file for the record')
+
+
+def filled(options: Type[_T], args: argparse.Namespace, **more: Any) -> _T:
+    """A dataclass of options, as a command line gives them.
+
+    Args:
+        options: the dataclass. A field gets the argument of its name; one
+            without keeps its default.
+        args: the arguments; those that are no field are left out.
+        more: what the fields get that no argument is named after.
+    """
+    names = {field.name for field in dataclasses.fields(options)}
+    given = {name: v for name, v in vars(args).items() if name in names}
+    return options(**{**given, **more})
+
+
 def precision(text: str) -> str:
     """A precision; 'paddle' is PaddleDetection's word for auto."""
     return 'auto' if text == 'paddle' else text
@@ -207,9 +287,7 @@ def add_model(parser: argparse.ArgumentParser, *more: str) -> None:
              '--use_mkldnn',
              default=None,
              help='oneDNN (default: on, but for simulations)')
-    parser.add_argument('--cpu_threads',
-                        type=positive,
-                        help='default: all cores')
+    add_threads(parser)
     parser.add_argument('--batch_size', type=positive, default=1)
     parser.add_argument(
         '--no_rewrite',
