@@ -192,6 +192,18 @@ def small_detector(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def planted(small_detector, tmp_path_factory):
+    """Directory of that detector with a wild channel; see programs.plant."""
+    import programs
+    from act.program.model import Model, ModelFiles
+    directory = str(tmp_path_factory.mktemp('planted') / 'float')
+    model = Model.load(ModelFiles(small_detector))
+    programs.plant(model)
+    model.save(ModelFiles(directory))
+    return directory
+
+
+@pytest.fixture(scope='session')
 def small_settings(small_detector, shapes, tmp_path_factory):
     """Overrides of the shipped YAML for that detector. What it finds is what
     the annotation file says there is."""

@@ -17,6 +17,11 @@ import numpy as np
 from act import runtime
 from act.program.model import ModelFiles, static_mode
 
+# Weights of `detector`'s layers, in program order.
+WEIGHTS = ['stem', 'depthwise', 'point', 'head', 'class', 'box']
+# The channel that `plant` makes wide, and by how much.
+CHANNEL, TIMES = 3, 1000
+
 
 def parameter(paddle, name, value):
     return paddle.static.create_parameter(
@@ -105,6 +110,17 @@ def detector(paddle, parameter):
                                       nms_top_k=100,
                                       keep_top_k=20)
     return [image, factor], [found, counts]
+
+
+def plant(model):
+    """Let the operator 'point' of a `detector` read a wild channel, and make up
+    for it by its weight."""
+    for name, at, factor in (('depthwise_scale', CHANNEL,
+                              TIMES), ('depthwise_bias', CHANNEL, TIMES),
+                             ('point', (slice(None), CHANNEL), 1 / TIMES)):
+        value = model.parameter(name)
+        value[at] *= factor
+        model.set_parameter(name, value)
 
 
 def pyramid(paddle, parameter):

@@ -33,25 +33,7 @@ from act.program.model import Model, ModelFiles, static_mode
 from act.search import choice, cut, floats, measured, search_record, surrogate
 from act.search.simulation import QuantizedLayer, Simulation
 from conftest import PROJECT, YAML, annotate, call_script
-
-CHANNEL, TIMES = 3, 1000
-WEIGHTS = ['stem', 'depthwise', 'point', 'head', 'class', 'box']
-
-
-@pytest.fixture(scope='module')
-def planted(small_detector, tmp_path_factory):
-    """Directory of a float model whose operator 'point' reads a wild channel,
-    and makes up for it by its weight."""
-    directory = str(tmp_path_factory.mktemp('planted') / 'float')
-    model = Model.load(ModelFiles(small_detector))
-    for name, at, factor in (('depthwise_scale', CHANNEL,
-                              TIMES), ('depthwise_bias', CHANNEL, TIMES),
-                             ('point', (slice(None), CHANNEL), 1 / TIMES)):
-        value = model.parameter(name)
-        value[at] *= factor
-        model.set_parameter(name, value)
-    model.save(ModelFiles(directory))
-    return directory
+from programs import WEIGHTS
 
 
 @pytest.fixture(scope='module')
