@@ -57,8 +57,11 @@ SETUP = {
      (r'^At the root of the repository; then `.venv-gpu` takes.*$',
       'In an environment of its own:'),
      (r'^At the root .*; then `.venv-paddle3` takes.*$',
-      'In an environment of its own:')),
-    'README_cn.md': (_SETUP_CN, _GPU, _PADDLE3, _GPU_CN, _PADDLE3_CN),
+      'In an environment of its own:'),
+     (r"The first (downloads .*\n.*) The second exports the demo's detector\.$",
+      r'This \1')),
+    'README_cn.md': (_SETUP_CN, _GPU, _PADDLE3, _GPU_CN, _PADDLE3_CN,
+                     (r'第一条命令(下载.*\n)第二条导出演示用的检测模型。', r'它\1')),
 }
 SHIM = '''%(header)s"""%(new)s, by the name that it had here before."""
 
