@@ -50,6 +50,7 @@ _SETUP_CN = (r'^在仓库根目录：\n\n```bash\nmake setup\n'
              r'(?:.*\n)*?PaddleDetection 代码目录.*\n\n', '')
 _GPU_CN = (r'^在仓库.*`.venv-gpu`.*$', '单独安装：')
 _PADDLE3_CN = (r'^在仓库.*`.venv-paddle3`.*$', '单独安装：')
+_EXPORT_CN = (r'第一条命令(下载.*\n)第二条导出演示用的检测模型。', r'它\1')
 SETUP = {
     'README.md':
     ((r'^At the root of the repository:\n\n```bash\nmake setup\n'
@@ -60,8 +61,8 @@ SETUP = {
       'In an environment of its own:'),
      (r"The first (downloads .*\n.*) The second exports the demo's detector\.$",
       r'This \1')),
-    'README_cn.md': (_SETUP_CN, _GPU, _PADDLE3, _GPU_CN, _PADDLE3_CN,
-                     (r'第一条命令(下载.*\n)第二条导出演示用的检测模型。', r'它\1')),
+    'README_cn.md':
+    (_SETUP_CN, _GPU, _PADDLE3, _GPU_CN, _PADDLE3_CN, _EXPORT_CN),
 }
 SHIM = '''%(header)s"""%(new)s, by the name that it had here before."""
 

@@ -26,6 +26,7 @@ BENCHMARKS = os.path.join(ROOT, 'benchmarks')
 sys.path.insert(0, BENCHMARKS)
 
 import limits  # noqa: E402
+import models_table  # noqa: E402
 import record  # noqa: E402
 from act import onednn  # noqa: E402
 from act.accuracy import Detections  # noqa: E402
@@ -277,6 +278,63 @@ def test_command_names_no_place_of_this_machine():
     assert record.command(words) == (
         'benchmarks/x.py --coco MY_COCO -o Reader.dataset_dir=MY_DATASET_DIR '
         'A.b=1 --model deploy/auto_compression/output')
+
+
+def test_table_beside_published_figures():
+    rows = [{
+        'name': 'paddle fp32',
+        'cpu_ms': 40.0
+    }, {
+        'name': 'ours fp32',
+        'cpu_ms': 20.0,
+        'times_of_limit': 2.54
+    }, {
+        'name': 'ours bf16',
+        'error': 'cannot be run here'
+    }, {
+        'name': 'ours int8',
+        'cpu_ms': 10.04,
+        'times_of_limit': 5.0,
+        'agreement_ap': 97.55
+    }]
+    published = {
+        'a': {
+            'name': 'A',
+            'map': [50.0, 49.5],
+            'ms': [100.0, 110.0]
+        },
+        'b': {
+            'name': 'B'
+        },
+        'c': {
+            'name': 'C'
+        }
+    }
+
+    def made(**rows):
+        return models_table.table({'models': rows}, published).splitlines()
+
+    found = made(a={'trained': True, 'rows': rows}, b={'error': 'lost'})
+    assert found[2] == ('| A | 50.00 / 49.50 | 100.0 / 110.0 | 1.10 | 40.0 | '
+                        '20.0 / - / 10.0 | 0.50 | 0.25 | 2.5 / 5.0 | '
+                        '- / 97.5 |')
+    assert found[3].startswith('| B | - | - | - | lost |')
+    random = made(a={'trained': False, 'rows': rows})
+    assert random[2] == found[2].replace('- / 97.5', '-')
+    assert found[4].startswith('| C | - | - | - | not measured |')
+    assert {line.count('|') for line in found} == {11}
+
+
+@pytest.mark.parametrize('name', ['README.md', 'README_cn.md'])
+def test_the_manuals_have_that_table(name):
+    with open(os.path.join(PROJECT, name), encoding='utf-8') as f:
+        lines = f.read().splitlines()
+    made = models_table.read(
+        os.path.join(BENCHMARKS, 'results',
+                     'cpu_engines_models_zen4.json')).splitlines()
+    assert len(made) == 6
+    for line in made[2:]:
+        assert line in lines
 
 
 class _Arguments:

@@ -216,6 +216,7 @@ def test_types_that_run(small):
 @pytest.mark.parametrize('more, words', [
     (dict(types=['softmaxx']), ["'softmaxx'"]),
     (dict(use_trt=True), ['--use_trt']),
+    (dict(device='GPU', use_trt=True, use_mkldnn=True), ['--use_mkldnn']),
 ])
 def test_ops_refuses(small, tmp_path, more, words):
     settings, model = small

@@ -19,7 +19,7 @@ import shutil
 
 import pytest
 import yaml
-from act import config, deployed, upstream
+from act import config, deployed, plan, upstream
 from act.errors import UserError
 from conftest import PROJECT, YAML, run_script
 
@@ -93,6 +93,14 @@ def test_two_files_are_one(tmp_path):
     ]
     assert settings.Distillation.loss == 'soft_label'
     assert settings.QuantAware.use_pact and settings.own_nms is None
+
+
+@pytest.mark.parametrize(
+    'types',
+    [['conv2d'], ['depthwise_conv2d'], ['matmul_v2', 'depthwise_conv2d']])
+def test_types_for_onednn_are_those_of_the_plan(types):
+    asked = upstream.int8_ops([*types, 'elementwise_add'])
+    assert plan._int8_types(asked, dict.fromkeys(types, 1), 'x.yml') == asked
 
 
 def test_the_reader_that_the_first_file_names(tmp_path):

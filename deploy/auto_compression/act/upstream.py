@@ -19,17 +19,11 @@ What they left to the scripts is filled in here.
 
 from typing import Any, Dict, List, Optional
 
+from .capability import deployed_as
 from .errors import UserError
 
-# For operators that training quantized, the types that oneDNN is given: it has
-# fused bias and activation into convolutions by then. Not what may be given to
-# it (capability.deployed_as): depthwise convolutions do not bring in plain
-# ones, and other types nothing.
-INT8_OPS = {
-    'conv2d': ('conv2d', 'fused_conv2d'),
-    'depthwise_conv2d': ('depthwise_conv2d', ),
-    'matmul_v2': ('fc', ),
-}
+# Types whose operators oneDNN can run in int8.
+_INT8 = ('conv2d', 'depthwise_conv2d', 'matmul_v2')
 # The NMS that those scripts did for models without one (post_process.py: 200
 # candidates of a class).
 NMS = {
@@ -57,7 +51,7 @@ def is_reader(content: Dict[str, Any]) -> bool:
 
 def int8_ops(types: List[str]) -> List[str]:
     """Deploy.cpu.int8_ops for types of operators that are quantized."""
-    return sorted({made for name in types for made in INT8_OPS.get(name, ())})
+    return sorted(deployed_as(name for name in types if name in _INT8))
 
 
 def translated(content: Dict[str, Any],

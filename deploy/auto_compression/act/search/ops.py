@@ -140,18 +140,17 @@ def _notes(found: Evidence, configured: Sequence[str]) -> List[str]:
 
 def _of_tensorrt(settings: config.Settings, model_dir: str, options: Options,
                  types: Optional[Sequence[str]]) -> guilty.Task:
-    asked = replace(options.asked, use_mkldnn=None)  # of no effect here
     if not options.use_trt:
         raise UserError('ops: on the GPU the types are those that TensorRT '
                         'gets; add --use_trt')
     made = request.plan_of(settings,
                            model_dir,
-                           asked,
+                           options.asked,
                            prepare=not options.as_saved)
     device = gpu.find(True)
     reader = data.open_reader(settings.Reader)
-    made = request.with_ranges(made, settings, model_dir, asked, reader.val(),
-                               reader)
+    made = request.with_ranges(made, settings, model_dir, options.asked,
+                               reader.val(), reader)
     model = Model.load(made.files)
     may_be = optimized(model, made.tensorrt.dynamic_shape,
                        made.deleted_passes).types
