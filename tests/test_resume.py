@@ -214,6 +214,24 @@ def test_killed_and_stopped_and_gone_on_with(tmp_path, arguments, trained):
     assert 4 in steps and steps <= set(range(1, 10))
 
 
+@pytest.mark.usefixtures('signals_arrive')
+def test_stopped_when_training_is_over(tmp_path, arguments):
+    """The result is made all the same, and the user is told."""
+    place, log = str(tmp_path / 'place'), str(tmp_path / 'log')
+    halt = killing.Halt(str(tmp_path / 'halted'), made='*/.convert_*')
+    process = killing.start([
+        *arguments, 'Quantization.weight_rounding=nearest',
+        'TrainConfig.train_iter=1'
+    ], place, log, halt)
+    halt.send(process, signal.SIGTERM)
+    assert process.returncode == 143
+    with open(log, encoding='utf-8') as f:
+        assert f.read().splitlines()[-1] == \
+            "stopped, when the result was whole: --save_dir 'run'"
+    assert len(killing.result(place)['log']) == 2
+    assert killing.leftovers(place) == []
+
+
 def test_a_file_that_grows_too_large(tmp_path, arguments):
     """As a full disk: one line, and nothing stays."""
     place, log = str(tmp_path / 'place'), str(tmp_path / 'log')

@@ -126,13 +126,14 @@ def pending() -> Optional[int]:
 
 
 @contextlib.contextmanager
-def held(patient: bool = True) -> Iterator[None]:
+def held(patient: bool = True, message: str = 'stopped') -> Iterator[None]:
     """For what must not be cut in two: signals inside the with-block are raised
     at its end.
 
     Args:
         patient: False, for more than some milliseconds: only the first signal
             waits, a second one is raised at once.
+        message: of what is raised at the end.
 
     Raises:
         Stopped: after the block, if a signal came inside.
@@ -148,4 +149,4 @@ def held(patient: bool = True) -> Iterator[None]:
         handler.held = False
         pending, handler.pending = handler.pending, False
     if pending:
-        raise Stopped(handler.received)
+        raise Stopped(handler.received, message)

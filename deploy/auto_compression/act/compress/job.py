@@ -532,7 +532,9 @@ def _qat(source: _Source, copied: ModelFiles, made: str, what: str,
               '(again Ctrl-C: drop it)' % (done, train.train_iter),
               flush=True)
     else:
-        ending.enter_context(signals.held(patient=False))
+        ending.enter_context(
+            signals.held(patient=False,
+                         message='stopped, when the result was whole: ' + what))
     last = ModelFiles.named(settings.Global, made + '.' + LAST)
     session.save(last)
     Model.load_written(last, what)
