@@ -186,7 +186,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from act import deployed, files
+    from act import deployed, files, runtime
+    if args.task == 'search':  # it makes a model
+        runtime.need_whole('diagnose.py search')
     settings, model_dir = deployed.find(args.config_path, args.model_path,
                                         cli.parse_overrides(args.opt),
                                         args.reader_config)

@@ -153,6 +153,7 @@ def primitives(place, deleted):
     ['export.py', '-c', 'demo/picodet_s_320_lcnet.yml'],
     ['demo/train.py', 'demo/recipes/picodet_s.yml'],
     ['sweep.py', '--config_path', YAML],
+    ['diagnose.py', 'search', '--config_path', YAML],
     [
         'paddle_inference_eval.py', '--device', 'GPU', '--config_path', YAML,
         '--model_path', 'FLOAT'
