@@ -556,6 +556,32 @@ def test_evaluation_of_nothing_but_broken_images(settings, float_model, spoiled,
     assert 'none of 24 images can be used' in line
 
 
+def test_comparison_where_nothing_is(settings, float_model, int8_model, spoiled,
+                                     tmp_path, capsys):
+    """Neither objects nor boxes: no figure of them, and all others."""
+    root, found = spoiled
+    for path in found['val']:
+        with Image.open(str(path)) as picture:
+            black = Image.new('RGB', picture.size)
+        black.save(str(path))
+    content = json.loads((root / VAL).read_text())
+    (root / VAL).write_text(json.dumps(dict(content, annotations=[])))
+    options = evaluate.Options(num_images=2, output_dir=str(tmp_path / 'out'))
+    record, _ = evaluate.evaluate(with_data(settings, root),
+                                  int8_model,
+                                  options, ['test'],
+                                  compare=float_model)
+    for name in ('map', 'map_difference', 'map_difference_low', 'agreement_ap'):
+        assert record[name] is None, name
+    assert record['agreement_boxes'] == 0 and record['latency_ratio'] > 0
+    said = [x for x in capsys.readouterr().err.splitlines() if 'warning' in x]
+    assert len(said) == 2
+    assert '2 images have no ground truth' in said[0]
+    assert 'no box of score >= 0.3 in 2 images' in said[1]
+    assert call_script('report.py', str(tmp_path / 'out'), '--output_dir',
+                       str(tmp_path / 'report')) == 0
+
+
 def test_calibration_takes_the_next_good_ones(settings, spoiled):
     root, found = spoiled
     made = with_data(settings, root, calibration_images=6)

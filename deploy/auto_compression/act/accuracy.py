@@ -82,6 +82,11 @@ class Detections:
         object.__setattr__(self, 'boxes', boxes)
 
 
+class NothingToCompare(UserError):
+    """Two models cannot be compared on these images: nothing is there that the
+    figure could be of."""
+
+
 @dataclass
 class Accuracy:
     """Figures as fractions of 1; None where there is no ground truth. VOC has
@@ -601,7 +606,8 @@ def agreement_ap(reference: Sequence[Detections],
         Accuracy; `boxes` is the number of reference boxes.
 
     Raises:
-        UserError: the images differ, or the reference has no such boxes.
+        NothingToCompare: the reference has no such boxes.
+        UserError: the images differ.
     """
     pairs = _pair(reference, candidate)
     # What runs in int8 by mistake gives classes that are not whole.
@@ -622,7 +628,7 @@ def agreement_ap(reference: Sequence[Detections],
                          max(y2 - y1, 0.0)],
             })
     if not items:
-        raise UserError(
+        raise NothingToCompare(
             'agreement: the reference has no box of score >= %g in %d images; '
             'lower the threshold or check the reference model' %
             (score_threshold, len(pairs)))
@@ -845,8 +851,8 @@ def paired_difference(a: Sequence[Detections],
         confidence: of the interval, between 0 and 1.
 
     Raises:
-        UserError: the images differ or have no ground truth, or a number is
-            out of range.
+        NothingToCompare: the images have no ground truth.
+        UserError: the images differ, or a number is out of range.
     """
     pairs = _pair(a, b)
     truth = _ground_truth(annotations, category_ids,
@@ -895,7 +901,8 @@ def _bootstrap(pairs: Sequence[Tuple[Detections, Detections]],
     weights = np.concatenate([np.ones((1, count)), draws])
     classes = [match(model) for model in zip(*pairs)]
     if not classes[0]:
-        raise UserError('bootstrap: the %d images have no ground truth' % count)
+        raise NothingToCompare('bootstrap: the %d images have no ground truth' %
+                               count)
     before, after = [_resampled_map(found, weights) for found in classes]
     change = after - before
     tail = (1 - confidence) / 2

@@ -14,8 +14,18 @@
 """Evaluates one deployed model, or two against each other."""
 
 import os
+import sys
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import cv2
 import yaml
@@ -46,6 +56,7 @@ from .request import (
     with_ranges,
 )
 
+_T = TypeVar('_T')
 RECORD = 'record.json'
 PICTURES = 'pictures'
 # Added to the name of a record's file for the reference's.
@@ -318,8 +329,9 @@ def _comparison(passes: List[inference.Pass], latencies: List[Latency],
     """Fields that say what the first model lost against the second, and the
     files of the pictures that show it."""
     candidate, reference = passes[0].detections, passes[1].detections
-    paired = accuracy.paired_difference_on(images, reference, candidate)
-    agreement = accuracy.agreement_ap(reference, candidate)
+    paired = _or_none(
+        lambda: accuracy.paired_difference_on(images, reference, candidate))
+    agreement = _or_none(lambda: accuracy.agreement_ap(reference, candidate))
     changed = accuracy.most_changed(reference,
                                     candidate,
                                     count=options.pictures)
@@ -345,15 +357,24 @@ def _comparison(passes: List[inference.Pass], latencies: List[Latency],
         print('picture: %s' % path)
     return {
         'reference_model_dir': records[1]['model_dir'],
-        'map_difference': 100 * paired.difference,
-        'map_difference_low': 100 * paired.low,
-        'map_difference_high': 100 * paired.high,
-        'agreement_ap': None if agreement.map is None else 100 * agreement.map,
-        'agreement_boxes': agreement.boxes,
+        'map_difference': paired and 100 * paired.difference,
+        'map_difference_low': paired and 100 * paired.low,
+        'map_difference_high': paired and 100 * paired.high,
+        'agreement_ap': agreement and 100 * (agreement.map or 0.0),
+        'agreement_boxes': agreement.boxes if agreement else 0,
         'latency_ratio': latencies[0].p50 / latencies[1].p50,
         'size_ratio': records[0]['model_size_mb'] / records[1]['model_size_mb'],
         'changed_images': [os.path.basename(paths[i]) for i in changed],
     }, pictures
+
+
+def _or_none(measure: Callable[[], _T]) -> Optional[_T]:
+    """A figure; None, and a warning, if there is nothing to compare."""
+    try:
+        return measure()
+    except accuracy.NothingToCompare as e:
+        print('warning: %s' % e, file=sys.stderr)
+        return None
 
 
 def check(failures: List[str]) -> None:

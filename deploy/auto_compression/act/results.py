@@ -280,7 +280,7 @@ GROUPS: Dict[str, Tuple[Field, ...]] = {
         Field(
             'agreement_ap', 'number', '%',
             "COCO AP with the reference's confident boxes as the truth, "
-            'whatever the metric'),
+            'whatever the metric; null: it has none'),
         Field('agreement_boxes', 'count', '', 'how many those are'),
         Field('latency_ratio', 'number', 'ratio',
               'median latency / reference median'),
