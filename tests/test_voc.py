@@ -429,7 +429,7 @@ def test_two_files_train_and_compare(dataset, small_detector, detected,
     assert 'VOC integral at IoU 0.5' in page and 'COCO' not in page
 
 
-def test_calibration(dataset, small_settings, tmp_path):
+def test_calibration_and_diagnosis(dataset, small_settings, tmp_path):
     path = reader_file(tmp_path / 'reader.yml', dataset)
     assert not call_script('run.py', '--config_path', YAML, '--config', path,
                            '--save_dir', tmp_path / 'made', '-o',
@@ -441,6 +441,18 @@ def test_calibration(dataset, small_settings, tmp_path):
     assert found['dataset'] == str(dataset / 'trainval.txt')
     settings = config.load(str(tmp_path / 'made' / 'config.yml'))
     assert data.open_reader(settings.Reader).val().truth is not None
+    # What judges by agreement, and what by mAP.
+    few = [
+        '--score_images', '2', '--select_images', '4', '--confirm_images', '4',
+        '--save_dir', tmp_path / 'chosen', '-o',
+        'Reader.train_anno_path=test.txt'
+    ]
+    for task, more in (('layers', ['--num_images', '2']), ('search', few)):
+        assert not call_script('diagnose.py', task, '--model_path', tmp_path /
+                               'made', '--output_dir', tmp_path / task, *more)
+    found = json.loads((tmp_path / 'search' / 'search.json').read_text())
+    assert (found['metric'], found['map_type']) == ('VOC', '11point')
+    assert {row['images'] for row in found['confirmed']} == {4}
 
 
 GOOD = [('a.jpg', (60, 40), [('dog', 0, 1, 2, 30, 30),
