@@ -22,7 +22,7 @@ import argparse
 import json
 import os
 import sys
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO
 
 import yaml
 
@@ -94,21 +94,17 @@ def _pair(values: Optional[Sequence[Optional[float]]], form: str) -> str:
     return ' / '.join('-' if v is None else form % v for v in values or [None])
 
 
-def read(path: str) -> str:
-    """The table of a result's file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with open(path, encoding='utf-8') as f, \
-            open(PUBLISHED, encoding='utf-8') as of:
-        return table(json.load(f), yaml.safe_load(of))
+def read(result: TextIO) -> str:
+    """The table of a result's file."""
+    with open(PUBLISHED, encoding='utf-8') as f:
+        return table(json.load(result), yaml.safe_load(f))
 
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument('result', type=argparse.FileType('r'))
-    print(read(parser.parse_args().result.name))
+    parser.add_argument('result', type=argparse.FileType('r', encoding='utf-8'))
+    with parser.parse_args().result as f:
+        print(read(f))
 
 
 if __name__ == '__main__':

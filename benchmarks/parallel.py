@@ -128,13 +128,11 @@ def kill(place: str, arguments: List[str], batch: int) -> Dict[str, Any]:
 
 
 def draw(path: str, trained: Dict[str, Any]) -> None:
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-    figure, axes = pyplot.subplots(1,
-                                   len(trained),
-                                   figsize=(10, 4),
-                                   squeeze=False)
+    from act import plots
+    figure, axes = plots.pyplot().subplots(1,
+                                           len(trained),
+                                           figsize=(10, 4),
+                                           squeeze=False)
     for axis, (ranges, found) in zip(axes[0], trained.items()):
         for name, style in (('1 process', '-'), ('2 processes', '--')):
             losses = found[name]['losses']
@@ -145,7 +143,7 @@ def draw(path: str, trained: Dict[str, Any]) -> None:
         axis.set_yscale('log')
         axis.legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    plots.save(figure, path)
 
 
 def main() -> None:

@@ -89,9 +89,9 @@ def start(arguments, place, log, halt=None):
             stderr=subprocess.STDOUT)
 
 
-def kill_at(process, place, log, moment, number=signal.SIGKILL):
-    """Send a process a signal at a moment: seconds, a key of STEPS, or what its
-    log says; wait for its end. Returns whether it was still running."""
+def kill_at(process, place, log, moment):
+    """Kill a process at a moment: seconds, a key of STEPS, or what its log
+    says; wait for its end. Returns whether it was still running."""
     begin = time.monotonic()
 
     def come():
@@ -104,7 +104,7 @@ def kill_at(process, place, log, moment, number=signal.SIGKILL):
 
     while process.poll() is None:
         if come():
-            process.send_signal(number)
+            process.kill()
             process.wait()
             return True
         time.sleep(0.005)

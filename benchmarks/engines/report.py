@@ -122,9 +122,7 @@ def draw(path: str, models: Mapping[str, Mapping[str, Any]]) -> None:
         path: the picture.
         models: see `table`.
     """
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
+    from act import plots
     drawn = {
         name: [r for r in model.get('rows', ()) if 'p50_ms' in r]
         for name, model in models.items()
@@ -134,10 +132,10 @@ def draw(path: str, models: Mapping[str, Mapping[str, Any]]) -> None:
         return
     columns = min(3, len(drawn))
     lines = -(-len(drawn) // columns)
-    figure, axes = pyplot.subplots(lines,
-                                   columns,
-                                   figsize=(6 * columns, 3.4 * lines),
-                                   squeeze=False)
+    figure, axes = plots.pyplot().subplots(lines,
+                                           columns,
+                                           figsize=(6 * columns, 3.4 * lines),
+                                           squeeze=False)
     for axis in axes.flat[len(drawn):]:
         axis.set_visible(False)
     for axis, (name, rows) in zip(axes.flat, drawn.items()):
@@ -173,5 +171,4 @@ def draw(path: str, models: Mapping[str, Mapping[str, Any]]) -> None:
         axis.set_xlabel('ms an image, median; red: the limit', fontsize=8)
         axis.set_xlim(0, most)
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    plots.save(figure, path)

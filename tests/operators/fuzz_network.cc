@@ -79,6 +79,53 @@ struct Parameter {
   std::vector<float> values;
 };
 
+// What a pooling or a convolution moves over a map.
+struct Window {
+  int64_t size[2] = {1, 1}, stride[2] = {1, 1};
+  int64_t before[2] = {0, 0}, after[2] = {0, 0};
+
+  void Draw(Fuzz* fuzz, int64_t widest_stride) {
+    for (int i = 0; i < 2; ++i) {
+      size[i] = fuzz->Int(1, 3);
+      stride[i] = fuzz->Int(1, widest_stride);
+      before[i] = fuzz->Int(0, size[i] - 1);
+      after[i] = fuzz->Int(0, size[i] - 1);
+    }
+  }
+
+  // Makes the size of a map that of the result; false if it is too small.
+  bool Slide(Dims* dims) const {
+    for (int i = 0; i < 2; ++i) {
+      const int64_t left = (*dims)[2 + i] + before[i] + after[i] - size[i];
+      if (left < 0) return false;
+      (*dims)[2 + i] = left / stride[i] + 1;
+    }
+    return true;
+  }
+
+  // Calls f(place in the window, value) for what is within the map.
+  template <typename F>
+  void Over(const Map& map, int64_t n, int64_t c, int64_t h, int64_t w,
+            const F& f) const {
+    for (int64_t i = 0; i < size[0]; ++i) {
+      for (int64_t j = 0; j < size[1]; ++j) {
+        const int64_t y = h * stride[0] + i - before[0];
+        const int64_t x = w * stride[1] + j - before[1];
+        if (y < 0 || x < 0 || y >= map.dims[2] || x >= map.dims[3]) continue;
+        f(i * size[1] + j, map.at[map.Index(n, c, y, x)]);
+      }
+    }
+  }
+
+  // STRIDES BEFORE AFTER.
+  std::string Words() const {
+    std::ostringstream words;
+    for (const auto* two : {&stride, &before, &after})
+      words << (*two)[0] << ' ' << (*two)[1] << ' ';
+    return words.str();
+  }
+};
+
 // A network that is written down and computed step by step.
 class Writer {
  public:
@@ -186,42 +233,32 @@ class Writer {
     if (map.rows) return;
     const std::string name =
         fuzz_->Pick<std::string>({"max", "mean", "mean_with_padding"});
-    int64_t size[2], stride[2], before[2], after[2];
+    Window window;
     const bool whole = fuzz_->Int(0, 3) == 0;
     Dims dims = map.dims;
-    for (int i = 0; i < 2; ++i) {
-      size[i] = whole ? dims[2 + i] : fuzz_->Int(1, 3);
-      stride[i] = whole ? 1 : fuzz_->Int(1, 3);
-      before[i] = whole ? 0 : fuzz_->Int(0, size[i] - 1);
-      after[i] = whole ? 0 : fuzz_->Int(0, size[i] - 1);
-      const int64_t left = dims[2 + i] + before[i] + after[i] - size[i];
-      if (left < 0) return;
-      dims[2 + i] = left / stride[i] + 1;
-    }
+    if (whole)
+      std::copy(dims.begin() + 2, dims.end(), window.size);
+    else
+      window.Draw(fuzz_, 3);
+    if (!window.Slide(&dims)) return;
     const Map made =
         Make(dims, false, [&](int64_t n, int64_t c, int64_t h, int64_t w) {
           double sum = 0, most = -INFINITY;
           int count = 0;
-          for (int64_t i = 0; i < size[0]; ++i) {
-            for (int64_t j = 0; j < size[1]; ++j) {
-              const int64_t y = h * stride[0] + i - before[0];
-              const int64_t x = w * stride[1] + j - before[1];
-              if (y < 0 || x < 0 || y >= map.dims[2] || x >= map.dims[3])
-                continue;
-              const double value = map.at[map.Index(n, c, y, x)];
-              sum += value;
-              most = std::max(most, value);
-              ++count;
-            }
-          }
+          window.Over(map, n, c, h, w, [&](int64_t, double value) {
+            sum += value;
+            most = std::max(most, value);
+            ++count;
+          });
           if (name == "max") return most;
-          return sum / (name == "mean" ? count : size[0] * size[1]);
+          return sum /
+                 (name == "mean" ? count : window.size[0] * window.size[1]);
         });
     // A window within the padding alone has no value.
     for (const double x : made.at)
       if (!std::isfinite(x)) return;
-    Add(made, "pool", from, name, whole ? 0 : size[0], whole ? 0 : size[1],
-        stride[0], stride[1], before[0], before[1], after[0], after[1]);
+    Add(made, "pool", from, name, whole ? 0 : window.size[0],
+        whole ? 0 : window.size[1], window.Words());
   }
 
   void Binary() {
@@ -312,57 +349,42 @@ class Writer {
     const int from = Some();
     const Map map = values[from];
     const int64_t in = map.dims[1];
-    int64_t groups = 1, stride[2] = {1, 1}, size[2] = {1, 1},
-            before[2] = {0, 0}, after[2] = {0, 0};
+    int64_t groups = 1;
+    Window window;
     Dims dims = {map.dims[0], fuzz_->Int(1, 6), map.dims[2], map.dims[3]};
     if (!map.rows) {
       if (fuzz_->Int(0, 2) == 0) {
         groups = in;
         dims[1] = in * fuzz_->Int(1, 2);
       }
-      for (int i = 0; i < 2; ++i) {
-        size[i] = fuzz_->Int(1, 3);
-        stride[i] = fuzz_->Int(1, 2);
-        before[i] = fuzz_->Int(0, size[i] - 1);
-        after[i] = fuzz_->Int(0, size[i] - 1);
-        const int64_t left = dims[2 + i] + before[i] + after[i] - size[i];
-        if (left < 0) return;
-        dims[2 + i] = left / stride[i] + 1;
-      }
+      window.Draw(fuzz_, 2);
+      if (!window.Slide(&dims)) return;
     }
     const int64_t out = dims[1], each = in / groups;
-    const int weight =
-        map.rows ? Draw({out, in}) : Draw({out, each, size[0], size[1]});
+    const int64_t taps = window.size[0] * window.size[1];
+    const int weight = map.rows
+                           ? Draw({out, in})
+                           : Draw({out, each, window.size[0], window.size[1]});
     const int bias = Draw({out});
     Map made =
         Make(dims, map.rows, [&](int64_t n, int64_t c, int64_t h, int64_t w) {
           double sum = parameters[bias].values[c];
           for (int64_t k = 0; k < each; ++k) {
-            for (int64_t i = 0; i < size[0]; ++i) {
-              for (int64_t j = 0; j < size[1]; ++j) {
-                const int64_t y = h * stride[0] + i - before[0];
-                const int64_t x = w * stride[1] + j - before[1];
-                if (y < 0 || x < 0 || y >= map.dims[2] || x >= map.dims[3])
-                  continue;
-                const int64_t source = c / (out / groups) * each + k;
-                sum +=
-                    static_cast<double>(
-                        parameters[weight]
-                            .values[((c * each + k) * size[0] + i) * size[1] +
-                                    j]) *
-                    map.at[map.Index(n, source, y, x)];
-              }
-            }
+            const float* own =
+                &parameters[weight].values[(c * each + k) * taps];
+            window.Over(map, n, c / (out / groups) * each + k, h, w,
+                        [&](int64_t tap, double value) {
+                          sum += static_cast<double>(own[tap]) * value;
+                        });
           }
           return sum;
         });
     const std::string then = Then(&made);
-    if (map.rows) {
+    if (map.rows)
       Add(made, "linear", from, "f32", 1, 0, weight, bias, -1, then);
-    } else {
-      Add(made, "conv", from, "f32", 1, 0, weight, bias, -1, groups, stride[0],
-          stride[1], before[0], before[1], after[0], after[1], then);
-    }
+    else
+      Add(made, "conv", from, "f32", 1, 0, weight, bias, -1, groups,
+          window.Words(), then);
   }
 
   // What follows a step, applied to its result.

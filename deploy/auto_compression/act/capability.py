@@ -37,7 +37,7 @@ SIMULATED = 'simulated_int8'
 # oneDNN fuses a convolution's bias and activation into fused_conv2d before its
 # int8 pass looks, and runs depthwise convolutions as plain ones: each type
 # that training quantized, and what stands for it at that moment.
-_DEPLOYED_AS = {
+DEPLOYED_AS = {
     'conv2d': ('conv2d', 'fused_conv2d'),
     'depthwise_conv2d': ('depthwise_conv2d', 'conv2d', 'fused_conv2d'),
     'matmul_v2': ('fc', ),
@@ -150,7 +150,7 @@ def find(device: str, engine: str, kind: str, precision: str) -> Row:
 def deployed_as(types: Iterable[str]) -> Set[str]:
     """The types under which oneDNN's int8 pass meets operators of these types,
     which training quantized."""
-    return {made for name in types for made in _DEPLOYED_AS.get(name, (name, ))}
+    return {made for name in types for made in DEPLOYED_AS.get(name, (name, ))}
 
 
 _WORDS = {

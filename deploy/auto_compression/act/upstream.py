@@ -19,11 +19,9 @@ What they left to the scripts is filled in here.
 
 from typing import Any, Dict, List, Optional
 
-from .capability import deployed_as
+from .capability import DEPLOYED_AS, deployed_as
 from .errors import UserError
 
-# Types whose operators oneDNN can run in int8.
-_INT8 = ('conv2d', 'depthwise_conv2d', 'matmul_v2')
 # The NMS that those scripts did for models without one (post_process.py: 200
 # candidates of a class).
 NMS = {
@@ -51,7 +49,7 @@ def is_reader(content: Dict[str, Any]) -> bool:
 
 def int8_ops(types: List[str]) -> List[str]:
     """Deploy.cpu.int8_ops for types of operators that are quantized."""
-    return sorted(deployed_as(name for name in types if name in _INT8))
+    return sorted(deployed_as(name for name in types if name in DEPLOYED_AS))
 
 
 def translated(content: Dict[str, Any],
